@@ -1,0 +1,34 @@
+"""One file per search method. To add one: write its file, add one line to the registry below."""
+
+from __future__ import annotations
+
+from paddle_darts.errors import ConfigError, unknown
+from paddle_darts.methods.base import Batch, MethodOptions, SearchMethod, StepResult
+from paddle_darts.methods.darts import Darts, DartsOptions
+
+METHODS: dict[str, type[SearchMethod]] = {method.name: method for method in (Darts,)}
+
+
+def list_methods() -> list[str]:
+    """Names of the search methods."""
+    return sorted(METHODS)
+
+
+def get_method(name: str) -> type[SearchMethod]:
+    """The method class ``name``; ConfigError with the nearest match when there is none."""
+    if name not in METHODS:
+        raise ConfigError(unknown("method", name, METHODS))
+    return METHODS[name]
+
+
+__all__ = [
+    "METHODS",
+    "Batch",
+    "Darts",
+    "DartsOptions",
+    "MethodOptions",
+    "SearchMethod",
+    "StepResult",
+    "get_method",
+    "list_methods",
+]

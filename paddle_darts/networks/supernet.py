@@ -1,0 +1,237 @@
+"""The supernet of the DARTS space: every candidate operation on every edge, mixed by weights that are fed in.
+
+It knows no method. What a method decides arrives per cell as a :class:`CellMix`; what is built rather than fed
+stands in a :class:`SupernetSpec`. Source: quark0/darts, cnn/model_search.py (parameter names included).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import paddle
+from paddle import nn
+
+from paddle_darts.errors import ConfigError
+from paddle_darts.networks.evaluation import check_size
+from paddle_darts.networks.stems import cifar_stem, global_pool, imagenet_stems
+from paddle_darts.nn.blocks import FactorizedReduce, ReLUConvBN, Zero
+from paddle_darts.nn.layers import BatchNorm, frozen, linear, running_statistics, trainable
+from paddle_darts.spaces import get_space
+from paddle_darts.spaces.darts import edge_stride, reduction_positions
+
+GRADS = ("both", "weights", "arch")
+
+
+@dataclass(frozen=True, eq=False)
+class CellMix:
+    """How one cell mixes its candidates.
+
+    ``ops``: weights [edges, ops], differentiable. ``active``: bool [edges, ops]; what is off is neither computed nor
+    given a gradient (None: all on). ``edges``: weights [edges] of whole edges (None: all 1). ``offset``: scalars
+    [edges] added to an edge's output (None: nothing), which lets a hard sample pass on gradients of what it did
+    not choose. Cells with the same weights share one object.
+    """
+
+    ops: paddle.Tensor
+    active: np.ndarray | None = None
+    edges: paddle.Tensor | None = None
+    offset: paddle.Tensor | None = None
+
+    def detach(self) -> CellMix:
+        """The same numbers without a graph behind them."""
+
+        def cut(tensor: paddle.Tensor | None) -> paddle.Tensor | None:
+            return None if tensor is None else tensor.detach()
+
+        return replace(self, ops=self.ops.detach(), edges=cut(self.edges), offset=cut(self.offset))
+
+
+@dataclass(frozen=True)
+class SupernetSpec:
+    """Everything that fixes the shape of a supernet; two equal specs build the same network."""
+
+    space: str = "darts"
+    in_channels: int = 3
+    num_classes: int = 10
+    init_channels: int = 16
+    layers: int = 8
+    steps: int = 4
+    multiplier: int = 4
+    stem_multiplier: int = 3
+    stem: str = "cifar"
+    reductions: tuple[int, ...] | None = None
+    pool_bn: bool = True
+    affine: bool = False
+
+    def __post_init__(self) -> None:
+        check_size(self.layers, self.init_channels)
+        if self.steps < 1 or not 1 <= self.multiplier <= self.steps:
+            raise ConfigError(
+                f"steps must be at least 1 and multiplier between 1 and steps, got steps={self.steps}, "
+                f"multiplier={self.multiplier}"
+            )
+        if self.stem not in ("cifar", "imagenet"):
+            raise ConfigError(f"stem must be 'cifar' or 'imagenet', got {self.stem!r}")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kind of each cell, "normal" or "reduce"."""
+        positions = reduction_positions(self.layers) if self.reductions is None else self.reductions
+        return tuple("reduce" if i in positions else "normal" for i in range(self.layers))
+
+    @property
+    def num_edges(self) -> int:
+        return len(get_space(self.space).edges(self.steps))
+
+    @property
+    def primitives(self) -> tuple[str, ...]:
+        return get_space(self.space).primitives
+
+
+class MixedOp(nn.Layer):
+    """All candidates of one edge; the output is their weighted sum."""
+
+    def __init__(self, spec: SupernetSpec, channels: int, stride: int) -> None:
+        super().__init__()
+        space = get_space(spec.space)
+        self._ops = nn.LayerList()
+        for name in space.primitives:
+            op = space.build(name, channels, stride, spec.affine)
+            if spec.pool_bn and "pool" in name:
+                op = nn.Sequential(op, BatchNorm(channels, affine=False))
+            self._ops.append(op)
+
+    def forward(
+        self, x: paddle.Tensor, weights: Sequence[paddle.Tensor], active: np.ndarray | None
+    ) -> paddle.Tensor | None:
+        """Σ w_k·op_k(x) over the active candidates; None when that is the zero of `none` alone."""
+        total = None
+        for k, (op, weight) in enumerate(zip(self._ops, weights, strict=True)):
+            # `none` adds zero whatever its weight; its alpha learns through the softmax of the others
+            if isinstance(op, Zero) or (active is not None and not active[k]):
+                continue
+            y = op(x) * weight
+            total = y if total is None else total + y
+        return total
+
+
+class SearchCell(nn.Layer):
+    """A cell with a mixed op on every edge; its output joins the last ``multiplier`` states."""
+
+    def __init__(
+        self, spec: SupernetSpec, c_prev_prev: int, c_prev: int, channels: int, reduction: bool, reduction_prev: bool
+    ) -> None:
+        super().__init__()
+        if reduction_prev:
+            self.preprocess0: nn.Layer = FactorizedReduce(c_prev_prev, channels, spec.affine)
+        else:
+            self.preprocess0 = ReLUConvBN(c_prev_prev, channels, 1, 1, 0, spec.affine)
+        self.preprocess1 = ReLUConvBN(c_prev, channels, 1, 1, 0, spec.affine)
+        self._edges = get_space(spec.space).edges(spec.steps)
+        self._ops = nn.LayerList(
+            [MixedOp(spec, channels, edge_stride(reduction, source)) for _, source in self._edges]
+        )
+        self._steps, self._multiplier, self._reduction = spec.steps, spec.multiplier, reduction
+
+    def forward(self, s0: paddle.Tensor, s1: paddle.Tensor, weights: _Scalars) -> paddle.Tensor:
+        states = [self.preprocess0(s0), self.preprocess1(s1)]
+        totals: list[paddle.Tensor | None] = [None] * self._steps
+        for row, (node, source) in enumerate(self._edges):
+            if source == 0 and node > 0:
+                states.append(self._filled(totals[node - 1], states))
+            y = self._ops[row](states[source], weights.ops[row], weights.active_row(row))
+            if y is not None and weights.edges is not None:
+                y = y * weights.edges[row]
+            if y is not None and weights.offset is not None:
+                y = y + weights.offset[row]
+            if y is not None:
+                totals[node] = y if totals[node] is None else totals[node] + y
+        states.append(self._filled(totals[-1], states))
+        return paddle.concat(states[-self._multiplier :], axis=1)
+
+    def _filled(self, total: paddle.Tensor | None, states: list[paddle.Tensor]) -> paddle.Tensor:
+        """The value of a node; zeros when nothing but `none` is active on its edges."""
+        return Zero(2 if self._reduction else 1)(states[0]) if total is None else total
+
+
+class _Scalars:
+    """The weights of a mix as single tensors, split once per forward pass for all cells that share the mix."""
+
+    def __init__(self, mix: CellMix) -> None:
+        rows, columns = mix.ops.shape
+        flat = paddle.unbind(mix.ops.reshape([-1]))
+        self.ops = [flat[row * columns : (row + 1) * columns] for row in range(rows)]
+        self.edges = None if mix.edges is None else paddle.unbind(mix.edges)
+        self.offset = None if mix.offset is None else paddle.unbind(mix.offset)
+        self._active = mix.active
+
+    def active_row(self, row: int) -> np.ndarray | None:
+        return None if self._active is None else self._active[row]
+
+
+class Supernet(nn.Layer):
+    """The search network of a :class:`SupernetSpec`."""
+
+    def __init__(self, spec: SupernetSpec) -> None:
+        super().__init__()
+        self.spec = spec
+        width = spec.stem_multiplier * spec.init_channels
+        if spec.stem == "cifar":
+            self.stem = cifar_stem(spec.in_channels, width)
+        else:
+            self.stem0, self.stem1 = imagenet_stems(spec.in_channels, width)
+        c_prev_prev, c_prev, channels = width, width, spec.init_channels
+        reduction_prev = spec.stem == "imagenet"
+        self.cells = nn.LayerList()
+        for kind in spec.kinds:
+            reduction = kind == "reduce"
+            channels = channels * 2 if reduction else channels
+            self.cells.append(SearchCell(spec, c_prev_prev, c_prev, channels, reduction, reduction_prev))
+            reduction_prev = reduction
+            c_prev_prev, c_prev = c_prev, spec.multiplier * channels
+        self.global_pooling = global_pool()
+        self.classifier = linear(c_prev, spec.num_classes)
+
+    def weights(self) -> dict[str, paddle.Tensor]:
+        """The trained weights by name; alphas are never among them."""
+        return trainable(self)
+
+    def forward(
+        self,
+        x: paddle.Tensor,
+        mix: Sequence[CellMix],
+        *,
+        taps: Collection[int] = (),
+        grads: str = "both",
+        track_stats: bool = True,
+    ) -> tuple[paddle.Tensor, dict[int, paddle.Tensor]]:
+        """Logits [B, classes] of images ``x`` [B, C, H, W], and the outputs of the cells listed in ``taps``.
+
+        ``mix`` has one entry per cell. ``grads`` says which gradients this pass will be asked for: "both",
+        "weights" or "arch". ``track_stats=False`` leaves running statistics untouched.
+        """
+        if grads not in GRADS:
+            raise ConfigError(f"grads must be one of {', '.join(GRADS)}, got {grads!r}")
+        if len(mix) != len(self.cells):
+            raise ConfigError(f"the mix has {len(mix)} cells, the supernet {len(self.cells)}")
+        distinct = {id(m): m.detach() if grads == "weights" else m for m in mix}
+        scalars = {key: _Scalars(m) for key, m in distinct.items()}
+        held = frozen(list(self.weights().values())) if grads == "arch" else contextlib.nullcontext()
+        features = {}
+        with held, running_statistics(track_stats):
+            s0, s1 = self._stem_states(x)
+            for index, (cell, m) in enumerate(zip(self.cells, mix, strict=True)):
+                s0, s1 = s1, cell(s0, s1, scalars[id(m)])
+                if index in taps:
+                    features[index] = s1
+            return self.classifier(self.global_pooling(s1).flatten(1)), features
+
+    def _stem_states(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+        if self.spec.stem == "cifar":
+            s = self.stem(x)
+            return s, s
+        s0 = self.stem0(x)
+        return s0, self.stem1(s0)

@@ -1,0 +1,1 @@
+"""Small layers that every network uses: convolutions, batch norm, blocks, drop path, losses, optimizers."""

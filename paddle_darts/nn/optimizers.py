@@ -1,0 +1,82 @@
+"""Paddle's optimizers over named parameters: gradients handed in, state saved under our names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import paddle
+
+
+class NamedOptimizer:
+    """A Paddle optimizer fed with explicit gradients.
+
+    Gradients are given to :meth:`step` rather than left in ``parameter.grad``, so nothing leaks from one pass to
+    the next. A gradient of None leaves its parameter alone (no weight decay either), as in PyTorch.
+    """
+
+    def __init__(self, optimizer: paddle.optimizer.Optimizer, named: dict[str, paddle.Tensor]) -> None:
+        self._optimizer = optimizer
+        self._named = named
+
+    @property
+    def parameters(self) -> list[paddle.Tensor]:
+        return list(self._named.values())
+
+    @property
+    def lr(self) -> float:
+        return float(self._optimizer.get_lr())
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._optimizer.set_lr(value)
+
+    def step(self, gradients: Sequence[paddle.Tensor | None], clip_norm: float | None = None) -> None:
+        """One update; with ``clip_norm`` the gradients are first scaled by min(1, clip_norm/(norm + 1e-6))."""
+        for parameter, gradient in zip(self._named.values(), gradients, strict=True):
+            parameter.grad = gradient
+        if clip_norm:
+            paddle.nn.utils.clip_grad_norm_(self.parameters, clip_norm)
+        self._optimizer.step()
+        for parameter in self._named.values():
+            parameter.grad = None
+
+    def slots(self, slot: str) -> list[paddle.Tensor] | None:
+        """One state tensor per parameter ("velocity", "moment1", ...), or None before the first step."""
+        state = self._optimizer.state_dict()
+        found = [state.get(f"{p.name}_{slot}_0") for p in self._named.values()]
+        return None if any(tensor is None for tensor in found) else found
+
+    def state_dict(self) -> dict[str, paddle.Tensor]:
+        """All state tensors as "parameter/slot"; Paddle's own keys depend on the order of construction."""
+        ours = {p.name: name for name, p in self._named.items()}
+        state = {}
+        for key, tensor in self._optimizer.state_dict().items():
+            if not isinstance(tensor, paddle.Tensor):
+                continue
+            owner = max((n for n in ours if key.startswith(n + "_")), key=len, default=None)
+            if owner is not None:
+                state[f"{ours[owner]}/{key[len(owner) + 1 :]}"] = tensor
+        return state
+
+    def load_state_dict(self, state: dict[str, paddle.Tensor]) -> None:
+        theirs = {}
+        for key, tensor in state.items():
+            name, slot = key.rsplit("/", 1)
+            theirs[f"{self._named[name].name}_{slot}"] = tensor
+        self._optimizer.set_state_dict(theirs)
+
+
+def sgd(named: dict[str, paddle.Tensor], lr: float, momentum: float, weight_decay: float) -> NamedOptimizer:
+    """SGD with momentum (no Nesterov, no dampening); L2 decay is added to the gradient of every parameter."""
+    optimizer = paddle.optimizer.Momentum(lr, momentum, parameters=list(named.values()), weight_decay=weight_decay)
+    return NamedOptimizer(optimizer, named)
+
+
+def adam(
+    named: dict[str, paddle.Tensor], lr: float, weight_decay: float, betas: tuple[float, float] = (0.5, 0.999)
+) -> NamedOptimizer:
+    """Adam with eps 1e-8 and L2 decay added to the gradient: the optimizer of all DARTS-like alphas."""
+    optimizer = paddle.optimizer.Adam(
+        lr, betas[0], betas[1], 1e-8, parameters=list(named.values()), weight_decay=weight_decay
+    )
+    return NamedOptimizer(optimizer, named)

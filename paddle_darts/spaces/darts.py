@@ -1,0 +1,38 @@
+"""The DARTS cell space: eight candidate operations per edge, two cell kinds (arXiv 1806.09055)."""
+
+from __future__ import annotations
+
+from paddle import nn
+
+from paddle_darts.genotypes import PRIMITIVES
+from paddle_darts.nn.blocks import DilConv, FactorizedReduce, SepConv, Zero, conv_7x1_1x7
+from paddle_darts.nn.layers import AvgPool, max_pool
+from paddle_darts.spaces.base import CellSpace, OpBuilder
+
+OPS: dict[str, OpBuilder] = {
+    "none": lambda c, stride, affine: Zero(stride),
+    "max_pool_3x3": lambda c, stride, affine: max_pool(stride),
+    "avg_pool_3x3": lambda c, stride, affine: AvgPool(stride),
+    "skip_connect": lambda c, stride, affine: nn.Identity() if stride == 1 else FactorizedReduce(c, c, affine),
+    "sep_conv_3x3": lambda c, stride, affine: SepConv(c, 3, stride, affine),
+    "sep_conv_5x5": lambda c, stride, affine: SepConv(c, 5, stride, affine),
+    "sep_conv_7x7": lambda c, stride, affine: SepConv(c, 7, stride, affine),
+    "dil_conv_3x3": lambda c, stride, affine: DilConv(c, 3, stride, affine),
+    "dil_conv_5x5": lambda c, stride, affine: DilConv(c, 5, stride, affine),
+    "conv_7x1_1x7": lambda c, stride, affine: conv_7x1_1x7(c, stride, affine),
+}
+
+DARTS = CellSpace(name="darts", primitives=tuple(PRIMITIVES), ops=OPS)
+
+
+def reduction_positions(layers: int) -> tuple[int, ...]:
+    """Where the reduction cells of a network of ``layers`` cells are: at one and two thirds of the depth.
+
+    One cell has only position 0; two cells have 0 and 1 (both reduce).
+    """
+    return tuple(sorted({p for p in (layers // 3, 2 * layers // 3) if p < layers}))
+
+
+def edge_stride(reduction: bool, source: int) -> int:
+    """Edges that leave an input of a reduction cell have stride 2, all others 1."""
+    return 2 if reduction and source < 2 else 1
