@@ -27,7 +27,9 @@ KINDS = ("normal", "reduce")
 
 @dataclass
 class DartsOptions(MethodOptions):
-    __doc__ = (MethodOptions.__doc__ or "") + "    unrolled: second order: differentiate through one SGD step.\n"
+    __doc__ = (
+        MethodOptions.__doc__ or ""
+    ) + "    unrolled: second order: differentiate through one SGD step.\n"
     unrolled: bool = False
 
 
@@ -42,7 +44,9 @@ class Darts(SearchMethod):
         self.supernet = Supernet(spec)
         self.alphas = {kind: self._initial_alphas() for kind in KINDS}
         self.weights = self.supernet.weights()
-        self.weight_optimizer = sgd(self.weights, options.learning_rate, options.momentum, options.weight_decay)
+        self.weight_optimizer = sgd(
+            self.weights, options.learning_rate, options.momentum, options.weight_decay
+        )
         self.arch_optimizer = adam(self.alphas, options.arch_learning_rate, options.arch_weight_decay)
 
     def _initial_alphas(self) -> paddle.Tensor:

@@ -107,7 +107,9 @@ class _EvaluationNetwork(nn.Layer):
             reduction = index in reductions
             channels = channels * 2 if reduction else channels
             edges, concat = (
-                (genotype.reduce, genotype.reduce_concat) if reduction else (genotype.normal, genotype.normal_concat)
+                (genotype.reduce, genotype.reduce_concat)
+                if reduction
+                else (genotype.normal, genotype.normal_concat)
             )
             cell = EvaluationCell(
                 space, edges, concat, c_prev_prev, c_prev, channels, reduction, reduction_prev
@@ -153,7 +155,9 @@ class NetworkCIFAR(_EvaluationNetwork):
         super().__init__(auxiliary, drop_path_prob)
         width = stem_multiplier * init_channels
         self.stem = cifar_stem(in_channels, width)
-        self._build_cells(space, genotype, layers, width, width, init_channels, False, num_classes, aux_bn=True)
+        self._build_cells(
+            space, genotype, layers, width, width, init_channels, False, num_classes, aux_bn=True
+        )
 
     def _stem_states(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
         s = self.stem(x)

@@ -122,7 +122,13 @@ class SearchCell(nn.Layer):
     """A cell with a mixed op on every edge; its output joins the last ``multiplier`` states."""
 
     def __init__(
-        self, spec: SupernetSpec, c_prev_prev: int, c_prev: int, channels: int, reduction: bool, reduction_prev: bool
+        self,
+        spec: SupernetSpec,
+        c_prev_prev: int,
+        c_prev: int,
+        channels: int,
+        reduction: bool,
+        reduction_prev: bool,
     ) -> None:
         super().__init__()
         if reduction_prev:

@@ -46,7 +46,13 @@ LR_SCHEDULES = ("cosine", "exponential", "linear", "constant")
 
 
 def learning_rate(
-    schedule: str, epoch: int, epochs: int, base: float, minimum: float = 0.0, gamma: float = 0.97, period: int = 1
+    schedule: str,
+    epoch: int,
+    epochs: int,
+    base: float,
+    minimum: float = 0.0,
+    gamma: float = 0.97,
+    period: int = 1,
 ) -> float:
     """The rate of ``epoch`` under a schedule given by name."""
     if schedule == "cosine":

@@ -1,0 +1,169 @@
+"""Pictures of cells: one description of the graph, drawn by Graphviz or, without it, by matplotlib."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paddle_darts.analysis.palette import FAINT, INK, INPUT_FILL, NODE_FILL, OUTPUT_FILL, op_style
+from paddle_darts.errors import ConfigError, unknown
+from paddle_darts.io.files import write_atomic
+
+log = logging.getLogger(__name__)
+
+KINDS = ("normal", "reduce")
+BACKENDS = ("auto", "dot", "networkx")
+FORMATS = ("svg", "png")
+_FILL = {"input": INPUT_FILL, "node": NODE_FILL, "output": OUTPUT_FILL}
+_warned_no_dot = False
+
+
+@dataclass(frozen=True)
+class Node:
+    """A box of the picture; ``role`` is "input", "node" or "output"."""
+
+    name: str
+    role: str
+
+    @property
+    def fill(self) -> str:
+        """Its X11 colour name, the same as in the official pictures."""
+        return _FILL[self.role]
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """An arrow between two boxes; ``op`` is None for those that join a node to the cell's output."""
+
+    source: str
+    target: str
+    op: str | None = None
+
+
+@dataclass(frozen=True)
+class CellGraph:
+    """Boxes in drawing order and arrows in genotype order (parallel arrows are kept)."""
+
+    nodes: tuple[Node, ...]
+    arrows: tuple[Arrow, ...]
+
+
+def cell_graph(genotype: Any, kind: str) -> CellGraph:
+    """The graph of one cell of a two-cell genotype.
+
+    Pair K of the genotype's list feeds node K // 2; source 0 is ``c_{k-2}``, 1 is ``c_{k-1}``, j is node
+    j - 2. Unlike the official pictures, which join every node to the output, only the nodes of the
+    concatenation are joined to ``c_{k}``: the others are no part of what the cell returns.
+    Raises ConfigError for a kind other than "normal" and "reduce".
+    """
+    if kind not in KINDS:
+        raise ConfigError(unknown("cell kind", kind, KINDS))
+    edges = getattr(genotype, kind)
+    concat = getattr(genotype, f"{kind}_concat")
+    inputs = ("c_{k-2}", "c_{k-1}")
+    steps = max([(len(edges) + 1) // 2, *(state - 1 for state in concat)])
+    state_names = [*inputs, *(str(node) for node in range(steps))]
+    nodes = [Node(name, "input") for name in inputs]
+    nodes += [Node(name, "node") for name in state_names[2:]]
+    arrows = [Arrow(state_names[j], str(k // 2), op) for k, (op, j) in enumerate(edges)]
+    arrows += [Arrow(state_names[state], "c_{k}") for state in concat]
+    return CellGraph((*nodes, Node("c_{k}", "output")), tuple(arrows))
+
+
+def draw_cell(
+    genotype: Any,
+    kind: str,
+    path: str | Path,
+    formats: Iterable[str] = FORMATS,
+    caption: str | None = None,
+    backend: str = "auto",
+) -> list[Path]:
+    """Draw one cell to ``path`` + ".svg" / ".png" and return the files written.
+
+    ``backend`` is "dot" (Graphviz), "networkx" (no program needed) or "auto": Graphviz where its ``dot``
+    program is installed. Raises ConfigError for an unknown kind, format or backend.
+    """
+    formats = list(formats)
+    for name in formats:
+        if name not in FORMATS:
+            raise ConfigError(unknown("picture format", name, FORMATS))
+    graph = cell_graph(genotype, kind)
+    base = Path(path)
+    targets = [base.with_name(f"{base.name}.{name}") for name in formats]
+    if choose_backend(backend) == "dot":
+        for target, name in zip(targets, formats, strict=True):
+            # In SVG the unit is the point whatever the resolution; another one only cuts the picture off.
+            source = dot_source(graph, caption, dpi=144 if name == "png" else None)
+            write_atomic(target, lambda part, name=name, dot=source: part.write_bytes(dot.pipe(format=name)))
+        return targets
+    from paddle_darts.analysis.layered import draw_layered
+
+    figure = draw_layered(graph, caption)
+    for target, name in zip(targets, formats, strict=True):
+        write_atomic(target, lambda part, name=name: figure.savefig(part, format=name, dpi=144))
+    return targets
+
+
+def draw_genotype(genotype: Any, directory: str | Path, stem: str = "", backend: str = "auto") -> list[Path]:
+    """Draw both cells: normal.svg, normal.png, reduce.svg and reduce.png, after ``stem`` + "_" when given."""
+    written: list[Path] = []
+    for kind in KINDS:
+        name = f"{stem}_{kind}" if stem else kind
+        written += draw_cell(genotype, kind, Path(directory) / name, backend=backend)
+    return written
+
+
+def choose_backend(backend: str = "auto") -> str:
+    """ "dot" or "networkx"; "auto" falls back to the latter with one warning per process."""
+    global _warned_no_dot
+    if backend not in BACKENDS:
+        raise ConfigError(unknown("drawing backend", backend, BACKENDS))
+    if backend != "auto":
+        return backend
+    if shutil.which("dot"):
+        return "dot"
+    if not _warned_no_dot:
+        log.warning(
+            "the Graphviz program 'dot' is not installed; cells are drawn with networkx and matplotlib"
+        )
+        _warned_no_dot = True
+    return "networkx"
+
+
+def dot_source(graph: CellGraph, caption: str | None = None, dpi: int | None = None) -> Any:
+    """The cell as a ``graphviz.Digraph`` (its ``.source`` is the DOT text and needs no program)."""
+    import graphviz
+
+    font = "Helvetica"
+    digraph = graphviz.Digraph("cell")
+    digraph.attr("graph", rankdir="LR", bgcolor="transparent", pad="0.15", nodesep="0.28", ranksep="0.45")
+    digraph.attr("graph", fontname=font, fontsize="14", fontcolor=INK)
+    if dpi:
+        digraph.attr("graph", dpi=str(dpi))
+    digraph.attr("node", shape="box", style="filled,rounded", color="#00000055", penwidth="1", height="0.42")
+    digraph.attr("node", fontname=font, fontsize="15", fontcolor=INK, margin="0.14,0.06", width="0.5")
+    digraph.attr("edge", fontname=font, fontsize="12.5", arrowsize="0.75")
+    if caption:
+        digraph.attr("graph", label=graphviz.escape(caption), labelloc="b")
+    for node in graph.nodes:
+        digraph.node(node.name, fillcolor=node.fill)
+    for arrow in graph.arrows:
+        if arrow.op is None:
+            digraph.edge(arrow.source, arrow.target, color=FAINT, penwidth="1.1")
+            continue
+        look = op_style(arrow.op)
+        label = graphviz.escape(f" {arrow.op} ")
+        digraph.edge(
+            arrow.source,
+            arrow.target,
+            label=label,
+            color=look.colour,
+            fontcolor=look.colour,
+            penwidth=str(look.width),
+            style=look.dash,
+        )
+    return digraph

@@ -1,0 +1,89 @@
+"""What watches a run: progress bar, dashboard, pictures and report, warnings.
+
+A run is right without any of them; an error in one of them is logged and does not stop the run.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from paddle_darts.engine.loop import Loop
+
+Logs = dict[str, Any]
+
+
+class Callback:
+    """Hooks in the order in which they are called; every one does nothing unless overridden.
+
+    ``search`` is the running loop: a SearchController, or a Trainer.
+    """
+
+    def on_search_begin(self, search: Loop) -> None:
+        """Once, after the start or the resume."""
+
+    def on_epoch_begin(self, search: Loop, epoch: int) -> None:
+        """Before the first step of an epoch (or the first after a resume)."""
+
+    def on_arch_step(self, search: Loop, step: int, logs: Logs) -> None:
+        """After a step that moved the architecture; ``logs["arch_loss"]`` is the loss of the validation batch."""
+
+    def on_step_end(self, search: Loop, step: int, logs: Logs) -> None:
+        """After every step; ``logs`` holds ``loss``, ``top1`` (running means of the epoch) and ``lr``."""
+
+    def on_epoch_end(self, search: Loop, epoch: int, logs: Logs) -> None:
+        """After evaluation; ``logs`` is the row of history.jsonl, with ``alphas`` besides in a search."""
+
+    def on_search_end(self, search: Loop, result: Any) -> None:
+        """Once, when all epochs are done."""
+
+    def on_exception(self, search: Loop, exc: BaseException) -> None:
+        """When the run ends early, for whatever reason."""
+
+
+class ProgressBar(Callback):
+    """One bar over all steps of the run, with the remaining time."""
+
+    def on_search_begin(self, search: Loop) -> None:
+        from tqdm.auto import tqdm
+
+        total = search.epochs * search.steps_per_epoch
+        done = search.epoch * search.steps_per_epoch + search.step_in_epoch
+        self._bar = tqdm(
+            total=total, initial=done, unit="step", dynamic_ncols=True, file=sys.stderr, mininterval=0.5
+        )
+
+    def on_step_end(self, search: Loop, step: int, logs: Logs) -> None:
+        self._bar.set_description(f"epoch {search.epoch + 1}/{search.epochs}", refresh=False)
+        self._bar.set_postfix(loss=f"{logs['loss']:.3f}", top1=f"{logs['top1']:.1f}%", refresh=False)
+        self._bar.update()
+
+    def on_search_end(self, search: Loop, result: Any) -> None:
+        self._bar.close()
+
+    def on_exception(self, search: Loop, exc: BaseException) -> None:
+        if hasattr(self, "_bar"):
+            self._bar.close()
+
+
+class Pictures(Callback):
+    """Keeps plots/ and report.html up to date: after an epoch, but not more often than ``every_seconds``."""
+
+    def __init__(self, every_seconds: float = 30.0) -> None:
+        self._every, self._last = every_seconds, 0.0
+
+    def on_epoch_end(self, search: Loop, epoch: int, logs: Logs) -> None:
+        if time.monotonic() - self._last >= self._every:
+            self._refresh(search, final=False)
+
+    def on_search_end(self, search: Loop, result: Any) -> None:
+        self._refresh(search, final=True)
+
+    def _refresh(self, search: Loop, final: bool) -> None:
+        from paddle_darts.analysis import refresh_plots, write_report
+
+        refresh_plots(search.run_dir.path, final=final)
+        write_report(search.run_dir.path)
+        self._last = time.monotonic()

@@ -1,0 +1,98 @@
+"""The VisualDL dashboard of a run: `visualdl --logdir runs/X/vdl`."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from paddle_darts.engine.callbacks import Callback, Logs
+from paddle_darts.genotypes import parse_genotype
+
+if TYPE_CHECKING:
+    from paddle_darts.engine.loop import Loop
+
+_SCALARS = {
+    "train_loss": "loss/train",
+    "valid_loss": "loss/valid",
+    "test_loss": "loss/test",
+    "train_top1": "accuracy/train",
+    "valid_top1": "accuracy/valid",
+    "test_top1": "accuracy/test",
+    "lr": "progress/learning rate",
+    "seconds": "progress/seconds per epoch",
+    "peak_rss_mb": "progress/peak memory MB",
+}
+
+
+class Dashboard(Callback):
+    """Scalars, hyper-parameters, and for searches the architecture weights (histograms, heat maps) and the cells.
+
+    Everything is written from the rows of history.jsonl and alphas.jsonl, so that a resumed run shows exactly its
+    own past: the folder is written anew then. VisualDL shows only the newest record file of a folder.
+    """
+
+    def on_search_begin(self, search: Loop) -> None:
+        logging.getLogger("visualdl").setLevel(logging.WARNING)
+        from visualdl import LogWriter
+
+        shutil.rmtree(search.run_dir.vdl, ignore_errors=True)
+        self._writer = LogWriter(logdir=str(search.run_dir.vdl))
+        self._pictures: dict[str, np.ndarray] = {}
+        plain = {
+            k: v for k, v in search.config.items() if isinstance(v, (int, float, str)) and k != "run_dir"
+        }
+        hparams = {k: int(v) if isinstance(v, bool) else v for k, v in plain.items()}
+        self._writer.add_hparams(hparams_dict=hparams, metrics_list=["loss/train", "accuracy/train"])
+        arch = {row["epoch"]: row for row in search.run_dir.arch_history()}
+        for row in search.rows:
+            self._emit(row, arch.get(row["epoch"], {}))
+
+    def on_epoch_end(self, search: Loop, epoch: int, logs: Logs) -> None:
+        self._emit(logs, logs)
+
+    def on_search_end(self, search: Loop, result: Any) -> None:
+        self._writer.close()
+
+    def on_exception(self, search: Loop, exc: BaseException) -> None:
+        if hasattr(self, "_writer"):
+            self._writer.close()
+
+    def _emit(self, row: Logs, arch: Logs) -> None:
+        step = row["epoch"]
+        for key, tag in _SCALARS.items():
+            if row.get(key) is not None:
+                self._writer.add_scalar(tag, float(row[key]), step)
+        for kind, probabilities in arch.get("probabilities", {}).items():
+            self._emit_weights(kind, np.array(probabilities), arch["ops"], step)
+        if arch.get("probabilities") and row.get("genotype"):
+            for kind in ("normal", "reduce"):
+                self._writer.add_image(f"cell/{kind}", self._cell(row["genotype"], kind), step)
+        self._writer.flush()
+
+    def _emit_weights(self, kind: str, probabilities: np.ndarray, ops: list[str], step: int) -> None:
+        from paddle_darts.analysis import heatmap
+        from paddle_darts.analysis.curves import edge_labels
+
+        self._writer.add_histogram(f"architecture/{kind}", probabilities.ravel(), step, buckets=20)
+        image = heatmap(probabilities, edge_labels(len(probabilities)), ops)
+        self._writer.add_image(f"architecture weights/{kind}", image, step)
+
+    def _cell(self, genotype: str, kind: str) -> np.ndarray:
+        """The picture of a cell as RGB [H, W, 3]; cells that stay as they are are drawn once."""
+        from PIL import Image
+
+        from paddle_darts.analysis import draw_cell
+
+        key = f"{kind} {genotype}"
+        if key not in self._pictures:
+            with tempfile.TemporaryDirectory() as folder:
+                draw_cell(parse_genotype(genotype), kind, Path(folder) / kind, formats=("png",))
+                with Image.open(Path(folder) / f"{kind}.png") as picture:
+                    self._pictures = {k: v for k, v in self._pictures.items() if not k.startswith(kind)}
+                    self._pictures[key] = np.asarray(picture.convert("RGB"))
+        return self._pictures[key]

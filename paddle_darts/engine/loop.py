@@ -1,0 +1,348 @@
+"""The loop that search and training share: epochs, steps, history, checkpoints, resume, signals, faults."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import math
+import shlex
+import signal
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import paddle
+import psutil
+
+from paddle_darts.engine.callbacks import Callback, Pictures, ProgressBar
+from paddle_darts.engine.checkpoint import load_checkpoint, read_pointer, save_checkpoint, tensor_bytes
+from paddle_darts.engine.rundir import RunDirectory
+from paddle_darts.errors import NonFiniteLossError, RunError
+from paddle_darts.io import rng
+
+log = logging.getLogger(__name__)
+
+
+class Interrupted(Exception):
+    """The run was asked to stop (Ctrl-C, SIGTERM) and has saved itself. ``signum`` is the signal."""
+
+    def __init__(self, signum: int, resume_command: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}; continue with: {resume_command}")
+        self.signum = signum
+
+
+class StepLosses(NamedTuple):
+    """What a step of a loop reports; every loss must be finite."""
+
+    loss: float
+    correct: int
+    size: int
+    arch_loss: float | None = None
+
+
+class Meter:
+    """Running means of an epoch; the state is exact in JSON."""
+
+    def __init__(self) -> None:
+        self.loss_sum, self.correct, self.count, self.seconds = 0.0, 0, 0, 0.0
+
+    def update(self, losses: StepLosses) -> None:
+        self.loss_sum += losses.loss * losses.size
+        self.correct += losses.correct
+        self.count += losses.size
+
+    @property
+    def loss(self) -> float:
+        return self.loss_sum / self.count if self.count else math.nan
+
+    @property
+    def top1(self) -> float:
+        """Percent."""
+        return 100.0 * self.correct / self.count if self.count else math.nan
+
+
+class Loop(ABC):
+    """Runs epochs of steps over a run directory; subclasses say what a step, an evaluation and the state are.
+
+    The position (``epoch``, ``step_in_epoch``) counts what is finished. Everything that later steps depend on is in
+    ``tensors()``, ``state()``, the position, the epoch's meter and the global random states: a checkpoint holds
+    all of it, so a resumed run goes on bit by bit.
+    """
+
+    tool: str
+    #: Key of the history whose highest value makes a checkpoint the best one.
+    best_key = "valid_top1"
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        run_dir: RunDirectory,
+        epochs: int,
+        callbacks: Sequence[Callback] | None = None,
+    ) -> None:
+        self.config, self.environment, self.run_dir, self.epochs = dict(config), environment, run_dir, epochs
+        self.callbacks = [ProgressBar(), Pictures()] if callbacks is None else list(callbacks)
+        self.epoch = self.step_in_epoch = 0
+        self.meter = Meter()
+        self.rows: list[dict[str, Any]] = []
+        self._epoch_begun = False
+        self._signal: int | None = None
+
+    # ---- what a subclass provides
+    steps_per_epoch: int
+
+    @abstractmethod
+    def begin_epoch(self, epoch: int) -> None:
+        """Sets learning rates and the like; called again for the same epoch after a resume."""
+
+    @abstractmethod
+    def batches(self, epoch: int, start: int) -> Iterator[Any]:
+        """The batches of an epoch from step ``start`` on."""
+
+    @abstractmethod
+    def train_step(self, batch: Any) -> StepLosses:
+        """One update."""
+
+    @abstractmethod
+    def evaluate(self, epoch: int) -> dict[str, Any]:
+        """Further keys of the epoch's history row."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, dict[str, paddle.Tensor]]:
+        """All tensors of the state by group."""
+
+    @abstractmethod
+    def load_tensors(self, groups: dict[str, dict[str, paddle.Tensor]]) -> None:
+        """The inverse of :meth:`tensors`."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """The rest of the state as JSON."""
+
+    @abstractmethod
+    def load_state(self, state: dict[str, Any]) -> None:
+        """The inverse of :meth:`state`."""
+
+    @abstractmethod
+    def finish(self) -> Any:
+        """Called once all epochs are done; returns the result."""
+
+    def save_epoch(self, epoch: int, row: dict[str, Any]) -> dict[str, Any]:
+        """Writes per-epoch files besides the history; returns keys that callbacks get on top of the row."""
+        return {}
+
+    def cut_back(self) -> None:
+        """After a resume: forget what per-epoch files hold beyond ``self.epoch``."""
+
+    # ---- the public face
+    def run(self) -> Any:
+        """Runs, or resumes, to the end and returns the result of the subclass."""
+        with self._guarded():
+            self._start()
+            self._call("on_search_begin")
+            while self.epoch < self.epochs:
+                self._run_epoch()
+            result = self.finish()
+            self._call("on_search_end", result)
+            return result
+
+    def step(self, batch: Any) -> dict[str, Any]:
+        """One training step on ``batch``, counted and checked; returns the running means of the epoch."""
+        if not self._epoch_begun:
+            self.begin_epoch(self.epoch)
+            self._epoch_begun = True
+        began = time.perf_counter()
+        losses = self.train_step(batch)
+        self._check_finite(losses)
+        self.meter.update(losses)
+        self.step_in_epoch += 1
+        self.meter.seconds += time.perf_counter() - began
+        logs = {"loss": self.meter.loss, "top1": self.meter.top1, "lr": self.lr}
+        if losses.arch_loss is not None:
+            self._call("on_arch_step", self.step_in_epoch - 1, {"arch_loss": losses.arch_loss})
+        self._call("on_step_end", self.step_in_epoch - 1, logs)
+        return logs
+
+    @property
+    @abstractmethod
+    def lr(self) -> float:
+        """Current learning rate of the weights."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Position, meters, random states and the subclass' state, without the tensors."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step_in_epoch,
+            "meter": vars(self.meter),
+            "rng": rng.capture(),
+            "loop": self.state(),
+            "best": self._best(),
+        }
+
+    @property
+    def resume_command(self) -> str:
+        """The shell command that continues this run."""
+        tool = {"search": "train_search"}.get(self.tool, self.tool)
+        return f"python tools/{tool}.py --run_dir {shlex.quote(str(self.run_dir.path))} --resume"
+
+    def save(self, best: bool = False) -> None:
+        """Writes a checkpoint of the present position."""
+        name = f"epoch-{self.epoch:04d}-step-{self.step_in_epoch:06d}"
+        pointers = ("latest", "best") if best else ("latest",)
+        save_checkpoint(self.run_dir.checkpoints, name, self.tensors(), self.state_dict(), pointers)
+        self._saved_at = time.monotonic()
+
+    # ---- the parts of a run
+    def _start(self) -> None:
+        resuming = self.config.get("resume") and self.run_dir.exists
+        if resuming:
+            self.run_dir.reopen(self.config, self.environment)
+        else:
+            self.run_dir.create({**self.config, "resume": False}, self.environment)
+        self.run_dir.open_log()
+        self._saved_at = time.monotonic()
+        if resuming and read_pointer(self.run_dir.checkpoints) is not None:
+            self._load()
+        else:
+            self.run_dir.check_space(tensor_bytes(self.tensors()))
+            if resuming:
+                log.info("%s has no checkpoint yet: starting from the beginning", self.run_dir.path)
+        self.cut_back()
+        log.info("run directory: %s", self.run_dir.path)
+
+    def _load(self) -> None:
+        groups, state = load_checkpoint(self.run_dir.checkpoints)
+        self.load_tensors(groups)
+        self.load_state(state["loop"])
+        rng.restore(state["rng"])
+        self.epoch, self.step_in_epoch = state["epoch"], state["step"]
+        vars(self.meter).update(state["meter"])
+        self.rows = [row for row in self.run_dir.history() if row["epoch"] < self.epoch]
+        self.run_dir.write_history(self.rows)
+        log.info("resumed at epoch %d, step %d", self.epoch, self.step_in_epoch)
+
+    def _run_epoch(self) -> None:
+        epoch = self.epoch
+        self.begin_epoch(epoch)
+        self._epoch_begun = True
+        self._call("on_epoch_begin", epoch)
+        with contextlib.closing(self.batches(epoch, self.step_in_epoch)) as batches:
+            for batch in batches:
+                logs = self.step(batch)
+                if self.step_in_epoch % self.config["report_freq"] == 0:
+                    log.info(
+                        "train %03d %e %f lr %e", self.step_in_epoch, logs["loss"], logs["top1"], logs["lr"]
+                    )
+                self._stop_or_save()
+        self._end_epoch(epoch)
+
+    def _end_epoch(self, epoch: int) -> None:
+        began = time.perf_counter()
+        row = {"epoch": epoch, "stage": 0, "train_loss": self.meter.loss, "train_top1": self.meter.top1}
+        row |= {"valid_loss": None, "valid_top1": None, "test_loss": None, "test_top1": None}
+        row |= self.evaluate(epoch)
+        row["lr"] = self.lr
+        row["seconds"] = round(self.meter.seconds + time.perf_counter() - began, 3)
+        row["peak_rss_mb"] = round(peak_rss_mb(), 1)
+        row["genotype"] = row.pop("genotype", None)
+        previous = self._best()
+        best = row[self.best_key] is not None and (previous is None or row[self.best_key] > previous)
+        self.rows.append(row)
+        extra = self.save_epoch(epoch, row)
+        self.run_dir.write_history(self.rows)
+        self.epoch, self.step_in_epoch, self.meter = epoch + 1, 0, Meter()
+        self._epoch_begun = False
+        log.info(
+            "epoch %d lr %e train_loss %f train_acc %f %s",
+            epoch,
+            row["lr"],
+            row["train_loss"],
+            row["train_top1"],
+            " ".join(
+                f"{k} {row[k]:f}" for k in ("valid_loss", "valid_top1", "test_loss", "test_top1") if row[k]
+            ),
+        )
+        self._call("on_epoch_end", epoch, {**row, **extra})
+        self.save(best)
+        self._stop_if_asked()
+
+    def _best(self) -> float | None:
+        values = [row[self.best_key] for row in self.rows if row.get(self.best_key) is not None]
+        return max(values, default=None)
+
+    def _check_finite(self, losses: StepLosses) -> None:
+        for name, loss in (("training", losses.loss), ("validation", losses.arch_loss)):
+            if loss is not None and not math.isfinite(loss):
+                last = read_pointer(self.run_dir.checkpoints)
+                raise NonFiniteLossError(
+                    f"the {name} loss became {loss} at epoch {self.epoch}, step {self.step_in_epoch} (batch "
+                    f"{self.step_in_epoch} of {self.steps_per_epoch}); last good checkpoint: {last or 'none yet'}. "
+                    "Lower --learning_rate or check the data"
+                )
+
+    # ---- stopping and failing
+    def _stop_or_save(self) -> None:
+        self._stop_if_asked()
+        if time.monotonic() - self._saved_at >= 60.0 * self.config["save_minutes"]:
+            self.save()
+
+    def _stop_if_asked(self) -> None:
+        if self._signal is not None:
+            self.save()
+            raise Interrupted(self._signal, self.resume_command)
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Signals ask for a stop at the next step; whatever ends the run is told to callbacks and the log."""
+        main = threading.current_thread() is threading.main_thread()
+        signals = (signal.SIGINT, signal.SIGTERM) if main else ()
+        before = {number: signal.signal(number, self._ask_to_stop) for number in signals}
+        try:
+            yield
+        except BaseException as error:
+            self._call("on_exception", error)
+            if isinstance(error, OSError) and error.errno in (
+                errno.ENOSPC,
+                errno.EDQUOT,
+                errno.EROFS,
+                errno.EACCES,
+            ):
+                last = read_pointer(self.run_dir.checkpoints)
+                raise RunError(
+                    f"{self.run_dir.path} cannot be written to: {error}. Last good checkpoint: {last or 'none yet'}; "
+                    f"make room, then: {self.resume_command}"
+                ) from error
+            raise
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            self.run_dir.close_log()
+
+    def _ask_to_stop(self, signum: int, frame: object) -> None:
+        if self._signal is not None:
+            raise KeyboardInterrupt  # asked twice: do not wait for the step
+        self._signal = signum
+        print("\nstopping after this step ...", file=sys.stderr, flush=True)
+
+    def _call(self, hook: str, *args: Any) -> None:
+        for callback in self.callbacks:
+            try:
+                getattr(callback, hook)(self, *args)
+            except Exception:
+                log.warning("%s failed in %s; the run goes on", type(callback).__name__, hook, exc_info=True)
+
+
+def peak_rss_mb() -> float:
+    """Highest resident memory of this process so far [MB]."""
+    try:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+    except ImportError:  # Windows
+        return psutil.Process().memory_info().peak_wset / 2**20

@@ -1,0 +1,111 @@
+"""Which settings a run gets: its own on resume, else a recipe, with flags or keyword arguments over it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from paddle_darts.data.registry import DATASETS
+from paddle_darts.engine.config import FREE_ON_RESUME, EvaluateConfig, SearchConfig, TrainConfig
+from paddle_darts.engine.parsing import check_names, read_recipe, typed
+from paddle_darts.engine.rundir import RunDirectory
+from paddle_darts.errors import ConfigError, unknown
+from paddle_darts.genotypes import entry, list_genotypes
+from paddle_darts.methods import METHODS, MethodOptions, get_method
+from paddle_darts.resources import find_config
+
+Settings = Mapping[str, Any]
+
+
+def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
+    """The settings of a search from what the user gave (``config`` = recipe file)."""
+    values = dict(given)
+    base, source = _base(
+        values, lambda v: f"search/{v.get('method', 'darts')}_{v.get('dataset', 'cifar10')}.yml"
+    )
+    merged = {**base, **values}
+    method = get_method(str(merged.get("method", SearchConfig.method)))
+    classes = [SearchConfig, method.options_class]
+    owners = {name: m.options_class for name, m in METHODS.items()}
+    check_names(base, classes, owners, source)
+    check_names(values, classes, owners, "settings")
+    config, options = typed(classes, merged, source if not values else "settings")
+    _check(config)
+    return config, options
+
+
+def train_settings(given: Settings) -> TrainConfig:
+    """The settings of a training. Without a recipe file: that of the genotype's family on this data set, or DARTS'."""
+    values = dict(given)
+    base, source = _base(
+        values, lambda v: f"train/{_family(v.get('arch'))}_{v.get('dataset', 'cifar10')}.yml"
+    )
+    check_names(base, [TrainConfig], {}, source)
+    check_names(values, [TrainConfig], {}, "settings")
+    (config,) = typed([TrainConfig], {**base, **values}, source if not values else "settings")
+    if not config.arch:
+        raise ConfigError(
+            "what should be trained? Give --arch a genotype name, a file, a run directory or its text"
+        )
+    _check(config)
+    return config
+
+
+def evaluate_settings(given: Settings) -> EvaluateConfig:
+    """The settings of an evaluation."""
+    check_names(given, [EvaluateConfig], {}, "settings")
+    (config,) = typed([EvaluateConfig], given, "settings")
+    if not config.run:
+        raise ConfigError("which run should be evaluated? Give --run the directory of a training")
+    return config
+
+
+def _base(values: dict[str, Any], recipe_of: Any) -> tuple[dict[str, Any], str]:
+    """What lies under the given settings, and where it came from; takes ``config`` out of ``values``."""
+    path = values.pop("config", None)
+    if values.get("resume"):
+        if not values.get("run_dir"):
+            raise ConfigError("--resume needs the --run_dir of the run to continue")
+        stored = RunDirectory(values["run_dir"])
+        if stored.exists:
+            recipe = read_recipe(path) if path else {}
+            values.update({k: v for k, v in recipe.items() if k not in values})
+            return {k: v for k, v in stored.config().items() if k not in FREE_ON_RESUME or k == "data"}, str(
+                stored.path / "config.yaml"
+            )
+    if path:
+        return read_recipe(path), str(path)
+    recipe = recipe_of(values)
+    if find_config(recipe) is None:
+        recipe = (
+            f"train/darts_{values.get('dataset', 'cifar10')}.yml" if recipe.startswith("train/") else recipe
+        )
+    return (read_recipe(recipe), recipe) if find_config(recipe) else ({}, "defaults")
+
+
+def _family(arch: object) -> str:
+    """The family of a registered genotype; "darts" for anything else."""
+    if isinstance(arch, str) and not Path(arch).exists() and arch.rpartition("/")[2] in _bare_names():
+        return entry(arch).family
+    return "darts"
+
+
+def _bare_names() -> set[str]:
+    return {key for name in list_genotypes() for key in (name, *entry(name).aliases)}
+
+
+def _check(config: SearchConfig | TrainConfig) -> None:
+    """Values that no run can have."""
+    if config.dataset not in DATASETS:
+        raise ConfigError(unknown("data set", config.dataset, DATASETS))
+    for name in ("epochs", "batch_size", "report_freq"):
+        if getattr(config, name) < 1:
+            raise ConfigError(f"{name} must be at least 1, got {getattr(config, name)}")
+    if config.seed < 0:
+        raise ConfigError(f"seed must be 0 or more, got {config.seed}")
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, float) and value < 0:
+            raise ConfigError(f"{field.name} must not be negative, got {value}")

@@ -1,0 +1,146 @@
+"""The run directory: every file that a run leaves behind, under fixed names."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from paddle_darts.engine.config import FREE_ON_RESUME
+from paddle_darts.engine.environment import NUMERIC
+from paddle_darts.errors import RunError
+from paddle_darts.genotypes import Genotype, genotype_document
+from paddle_darts.io.files import read_config, read_json, read_rows, write_json, write_rows, write_text
+
+log = logging.getLogger(__name__)
+
+#: Room that pictures, report and dashboard take besides the checkpoints [bytes].
+SIDE_FILES = 8 * 2**20
+
+
+def default_name(tool: str, what: str, dataset: str) -> Path:
+    """runs/<tool>-<method or arch>-<data>-<time>."""
+    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in what)[:40]
+    return Path("runs") / f"{tool}-{safe}-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+class RunDirectory:
+    """Paths and small files of one run. Nothing is written before :meth:`create` or :meth:`reopen`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoint"
+        self.plots = self.path / "plots"
+        self.vdl = self.path / "vdl"
+        self._log_handler: logging.Handler | None = None
+
+    @property
+    def exists(self) -> bool:
+        return (self.path / "config.yaml").is_file()
+
+    def create(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        """Starts a new run here; RunError when there is one already or the place cannot be written to."""
+        if self.exists:
+            raise RunError(
+                f"{self.path} already holds a run; continue it with --resume or choose another --run_dir"
+            )
+        self._check_writable()
+        try:
+            self.plots.mkdir(exist_ok=True)
+            write_json(self.path / "environment.json", environment)
+            write_text(
+                self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+            )
+        except OSError as error:
+            raise RunError(f"the run directory {self.path} cannot be written to: {error}") from error
+
+    def reopen(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+        """Continues the run here; RunError lists the settings that are not those it was started with."""
+        stored = self.config()
+        wanted = yaml.safe_load(yaml.safe_dump(dict(config)))
+        changed = [
+            f"{key}: {stored.get(key)!r} -> {wanted.get(key)!r}"
+            for key in dict.fromkeys([*stored, *wanted])
+            if key not in FREE_ON_RESUME and stored.get(key) != wanted.get(key)
+        ]
+        if changed:
+            raise RunError(
+                f"{self.path} was started with other settings ({'; '.join(changed)}); resume it with its own, or "
+                "start a new run in another --run_dir"
+            )
+        self._check_writable()
+        before = read_json(self.path / "environment.json") or {}
+        for key in NUMERIC:
+            if key in before and before[key] != environment.get(key):
+                log.warning(
+                    "%s was %s and is now %s: the resumed run may differ in the last bits",
+                    key,
+                    before[key],
+                    environment.get(key),
+                )
+        write_json(self.path / "environment.json", environment)
+
+    def config(self) -> dict[str, Any]:
+        return read_config(self.path / "config.yaml")
+
+    def check_space(self, checkpoint_bytes: int) -> None:
+        """RunError unless there is room for three checkpoints (latest, best, the one being written) and the rest."""
+        needed = 3 * checkpoint_bytes + SIDE_FILES
+        free = shutil.disk_usage(self.path).free
+        if free < needed:
+            raise RunError(
+                f"{self.path.resolve()} has {free / 2**20:.0f} MB free; the run needs about {needed / 2**20:.0f} MB "
+                "for its checkpoints and report"
+            )
+
+    def history(self) -> list[dict[str, Any]]:
+        return read_rows(self.path / "history.jsonl")
+
+    def write_history(self, rows: list[dict[str, Any]]) -> None:
+        write_rows(self.path / "history.jsonl", rows)
+
+    def arch_history(self) -> list[dict[str, Any]]:
+        return read_rows(self.path / "alphas.jsonl")
+
+    def write_arch_history(self, rows: list[dict[str, Any]]) -> None:
+        if rows or (self.path / "alphas.jsonl").exists():
+            write_rows(self.path / "alphas.jsonl", rows)
+
+    def write_genotype(self, genotype: Genotype | None, space: str = "darts") -> None:
+        write_json(self.path / "genotype.json", genotype_document(genotype, space))
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        write_json(self.path / "summary.json", summary)
+
+    def open_log(self) -> None:
+        """Everything that the library logs from now on also goes to log.txt."""
+        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger = logging.getLogger("paddle_darts")
+        logger.addHandler(handler)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.INFO)
+        self._log_handler = handler
+
+    def close_log(self) -> None:
+        if self._log_handler is not None:
+            logging.getLogger("paddle_darts").removeHandler(self._log_handler)
+            self._log_handler.close()
+            self._log_handler = None
+
+    def _check_writable(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=".probe-", dir=self.path)
+            os.write(handle, b"\0" * 4096)
+            os.close(handle)
+            os.unlink(name)
+        except OSError as error:
+            raise RunError(f"the run directory {self.path} cannot be written to: {error}") from error

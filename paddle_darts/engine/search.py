@@ -1,0 +1,246 @@
+"""The search controller: any method, any data set, one loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import paddle
+
+from paddle_darts.data import ArrayDataset, BatchStream, DataBundle, load_dataset, split_search
+from paddle_darts.engine import environment
+from paddle_darts.engine.batches import Evaluation, augmentation, evaluate_batches, normalisation, to_device
+from paddle_darts.engine.callbacks import Callback
+from paddle_darts.engine.config import SearchConfig
+from paddle_darts.engine.dashboard import Dashboard
+from paddle_darts.engine.loop import Loop, StepLosses
+from paddle_darts.engine.recipes import search_settings
+from paddle_darts.engine.rundir import RunDirectory, default_name
+from paddle_darts.errors import GenotypeError
+from paddle_darts.genotypes import Genotype
+from paddle_darts.io.rng import seed_everything
+from paddle_darts.methods import MethodOptions, get_method
+from paddle_darts.networks import SupernetSpec
+from paddle_darts.nn.drop import RandomSource
+from paddle_darts.nn.losses import correct_in_top_k
+
+log = logging.getLogger(__name__)
+
+#: More skip connections than this in the normal cell are a sign of collapse (darts: issues of the authors' program).
+MANY_SKIPS = 4
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found. ``genotype`` is None when the last derivation was empty."""
+
+    genotype: Genotype | None
+    history: list[dict[str, Any]]
+    run_dir: Path
+
+
+class SearchController(Loop):
+    """Searches with one method on one data set.
+
+    ``run()`` does everything; ``step(batch)`` is one iteration on a (training, validation) pair of batches, for
+    loops of one's own; ``state_dict()`` is the state besides the tensors.
+    """
+
+    tool = "search"
+
+    def __init__(
+        self,
+        config: SearchConfig,
+        options: MethodOptions,
+        bundle: DataBundle | None = None,
+        callbacks: Sequence[Callback] | None = None,
+    ) -> None:
+        device = environment.set_device(config.device)
+        environment.check_threads(config.threads)
+        bundle = bundle or load_dataset(config.dataset, config.data, image_size=config.image_size)
+        run_dir = RunDirectory(config.run_dir or default_name("search", config.method, config.dataset))
+        mean, std = normalisation(config, bundle)
+        resolved = {
+            **asdict(config),
+            **asdict(options),
+            "mean": mean,
+            "std": std,
+            "run_dir": str(run_dir.path),
+        }
+        super().__init__(resolved, environment.describe(device), run_dir, config.epochs, callbacks)
+        if callbacks is None:
+            self.callbacks.insert(1, Dashboard())
+        seed_everything(config.seed)
+        self.bundle = bundle
+        spec = supernet_spec(config, bundle)
+        method = get_method(config.method)
+        self.method = method(spec, options, config.epochs, RandomSource(config.seed))
+        train, valid = split_search(bundle, config.train_portion, config.split, config.seed)
+        self._build_streams(config, train, valid, mean, std)
+
+    def _build_streams(
+        self,
+        config: SearchConfig,
+        train: ArrayDataset,
+        valid: ArrayDataset,
+        mean: list[float],
+        std: list[float],
+    ) -> None:
+        draw = config.valid_batches or ("fresh" if config.fidelity == "official" else "iterator")
+        shared: dict[str, Any] = {"mean": mean, "std": std, "seed": config.seed}
+        shared["augmentation"] = augmentation(config, self.bundle)
+        self._train = BatchStream(train, config.batch_size, name="train", **shared)
+        self._valid = BatchStream(
+            valid,
+            config.batch_size,
+            name="valid",
+            draw="fresh" if draw == "fresh" else "permutation",
+            **shared,
+        )
+        # the supernet is measured on the validation half with augmentation, as the authors do
+        self._measured = BatchStream(valid, config.batch_size, name="measure", shuffle=False, **shared)
+        self.steps_per_epoch = self._train.steps_per_epoch
+        self.sizes = {"train": len(train), "valid": len(valid)}
+
+    @property
+    def lr(self) -> float:
+        return self.method.lr
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.method.begin_epoch(epoch)
+        self.method.supernet.train()
+
+    def batches(self, epoch: int, start: int) -> Iterator[Any]:
+        train = self._train.iterate(epoch, start)
+        valid = self._valid.iterate_from(epoch * self.steps_per_epoch + start)
+        try:
+            yield from zip(train, valid, strict=False)
+        finally:
+            train.close()
+            valid.close()
+
+    def train_step(self, batch: Any) -> StepLosses:
+        train, valid = (to_device(b) for b in batch)
+        result = self.method.step(train, valid)
+        correct = correct_in_top_k(result.logits, train.labels, 1)
+        return StepLosses(result.loss, correct, train.labels.shape[0], result.arch_loss)
+
+    def evaluate(self, epoch: int) -> dict[str, Any]:
+        measured = self._measure(epoch)
+        return {"valid_loss": measured.loss, "valid_top1": measured.top1, "genotype": self._derive_text()}
+
+    def _measure(self, epoch: int) -> Evaluation:
+        supernet = self.method.supernet
+        supernet.eval()
+        with paddle.no_grad():
+            mix = self.method.mixture()
+            return evaluate_batches(self._measured.iterate(epoch), lambda images: supernet(images, mix)[0])
+
+    def derive(self) -> Genotype | None:
+        """The present genotype; None, with a warning, when the derivation is empty."""
+        try:
+            return self.method.derive()
+        except GenotypeError as error:
+            log.warning("the derivation is empty: %s", error)
+            return None
+
+    def _derive_text(self) -> str | None:
+        genotype = self.derive()
+        return None if genotype is None else str(genotype)
+
+    def save_epoch(self, epoch: int, row: dict[str, Any]) -> dict[str, Any]:
+        genotype = self.derive()
+        self.run_dir.write_genotype(genotype, self.config_space)
+        log.info("genotype = %s", genotype)
+        if genotype is not None and genotype.count("skip_connect", "normal") > MANY_SKIPS:
+            log.warning(
+                "the normal cell has %d skip connections: the search may be collapsing",
+                genotype.count("skip_connect", "normal"),
+            )
+        arch = {
+            "epoch": epoch,
+            "ops": list(self.method.supernet.spec.primitives),
+            "probabilities": {kind: p.tolist() for kind, p in self.method.probabilities().items()},
+            "alphas": {name: a.numpy().tolist() for name, a in self.method.tensors()["arch"].items()},
+        }
+        self.run_dir.write_arch_history([*self.run_dir.arch_history(), arch])
+        return arch
+
+    @property
+    def config_space(self) -> str:
+        return self.method.supernet.spec.space
+
+    def cut_back(self) -> None:
+        rows = [row for row in self.run_dir.arch_history() if row["epoch"] < self.epoch]
+        self.run_dir.write_arch_history(rows)
+
+    def tensors(self) -> dict[str, dict[str, paddle.Tensor]]:
+        return self.method.tensors()
+
+    def load_tensors(self, groups: dict[str, dict[str, paddle.Tensor]]) -> None:
+        self.method.load_tensors(groups)
+
+    def state(self) -> dict[str, Any]:
+        return self.method.state()
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.method.load_state(state)
+
+    def finish(self) -> SearchResult:
+        genotype = self.derive()
+        self.run_dir.write_genotype(genotype, self.config_space)
+        last = self.rows[-1]
+        self.run_dir.write_summary(
+            {
+                "tool": "search",
+                "title": f"{self.config['method']} on {self.config['dataset']}",
+                "next_command": self.next_command,
+                "parameters": sum(w.numel().item() for w in self.method.supernet.weights().values()),
+                "result": {"valid_top1": last["valid_top1"], "genotype": last["genotype"]},
+                "wall_seconds": round(sum(row["seconds"] for row in self.rows), 1),
+            }
+        )
+        return SearchResult(genotype, self.rows, self.run_dir.path)
+
+    @property
+    def next_command(self) -> str:
+        """The command that trains what was found on the same data."""
+        return retrain_command(self.run_dir.path, self.config)
+
+
+def retrain_command(run_dir: Path, config: Mapping[str, Any]) -> str:
+    """`python tools/train.py ...` for the genotype of a search run."""
+    command = f"python tools/train.py --arch {run_dir} --dataset {config['dataset']}"
+    if config.get("data"):
+        command += f" --data {config['data']}"
+    if config.get("image_size"):
+        command += f" --image_size {config['image_size']}"
+    return command
+
+
+def supernet_spec(config: SearchConfig, bundle: DataBundle) -> SupernetSpec:
+    """The supernet that a config asks for on a data set."""
+    return SupernetSpec(
+        in_channels=bundle.channels,
+        num_classes=bundle.num_classes,
+        init_channels=config.init_channels,
+        layers=config.layers,
+        steps=config.steps,
+        multiplier=config.multiplier,
+        stem_multiplier=config.stem_multiplier,
+        stem=config.stem,
+    )
+
+
+def search(**settings: Any) -> SearchResult:
+    """Searches an architecture; keyword arguments are the settings of the command line.
+
+    ``config`` names a recipe (a YAML file or one of ours). Example:
+    ``search(method="darts", dataset="digits", epochs=3)``.
+    """
+    callbacks = settings.pop("callbacks", None)
+    config, options = search_settings(settings)
+    return SearchController(config, options, callbacks=callbacks).run()

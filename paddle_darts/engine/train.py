@@ -1,0 +1,201 @@
+"""The trainer: a genotype's evaluation network, trained from scratch with the recipe of the papers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import paddle
+
+from paddle_darts.analysis.complexity import Complexity, complexity
+from paddle_darts.data import BatchStream, DataBundle, load_dataset
+from paddle_darts.engine import environment
+from paddle_darts.engine.batches import augmentation, evaluate_batches, normalisation, to_device
+from paddle_darts.engine.callbacks import Callback
+from paddle_darts.engine.config import TrainConfig
+from paddle_darts.engine.dashboard import Dashboard
+from paddle_darts.engine.loop import Loop, StepLosses
+from paddle_darts.engine.recipes import train_settings
+from paddle_darts.engine.rundir import RunDirectory, default_name
+from paddle_darts.genotypes import Genotype, format_genotype, genotype
+from paddle_darts.io.rng import seed_everything
+from paddle_darts.networks import build_network
+from paddle_darts.nn.drop import RandomSource
+from paddle_darts.nn.layers import BatchNorm, trainable
+from paddle_darts.nn.losses import correct_in_top_k, cross_entropy
+from paddle_darts.nn.optimizers import sgd
+from paddle_darts.nn.schedules import drop_path_prob, learning_rate, warm_up
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training reached; ``top1`` is that of the last epoch, in percent."""
+
+    top1: float
+    history: list[dict[str, Any]]
+    run_dir: Path
+    complexity: Complexity
+
+
+class Trainer(Loop):
+    """Trains one evaluation network.
+
+    Data with a validation part are validated on it after every epoch and tested once, at the end; other data are
+    tested after every epoch, as the authors do. The checkpoint `best` is the one with the highest of that accuracy.
+    """
+
+    tool = "train"
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        bundle: DataBundle | None = None,
+        callbacks: Sequence[Callback] | None = None,
+    ) -> None:
+        device = environment.set_device(config.device)
+        environment.check_threads(config.threads)
+        self.genotype = genotype(config.arch)
+        bundle = bundle or load_dataset(config.dataset, config.data, image_size=config.image_size)
+        run_dir = RunDirectory(
+            config.run_dir or default_name("train", arch_label(config.arch), config.dataset)
+        )
+        mean, std = normalisation(config, bundle)
+        resolved = {**asdict(config), "mean": mean, "std": std, "run_dir": str(run_dir.path)}
+        # a run must not depend on files elsewhere: the genotype itself goes into its settings
+        resolved["arch"] = self.genotype.name or format_genotype(self.genotype, "python")
+        super().__init__(resolved, environment.describe(device), run_dir, config.epochs, callbacks)
+        if callbacks is None:
+            self.callbacks.insert(1, Dashboard())
+        self.settings, self.bundle = config, bundle
+        self.best_key = "valid_top1" if bundle.valid is not None else "test_top1"
+        seed_everything(config.seed)
+        self.network = build_from_config(config, self.genotype, bundle)
+        self.network.random = RandomSource(config.seed)
+        if config.bn_init == "uniform":
+            _uniform_scales(self.network)
+        self.complexity = complexity(self.network, (bundle.channels, bundle.image_size, bundle.image_size))
+        weights = trainable(self.network)
+        self.optimizer = sgd(weights, config.learning_rate, config.momentum, config.weight_decay)
+        shared: dict[str, Any] = {"mean": mean, "std": std, "seed": config.seed}
+        self._train = BatchStream(
+            bundle.train, config.batch_size, name="train", augmentation=augmentation(config, bundle), **shared
+        )
+        self._parts = {
+            name: BatchStream(part, config.batch_size, name=name, shuffle=False, **shared)
+            for name, part in (("valid", bundle.valid), ("test", bundle.test))
+            if part is not None
+        }
+        self.steps_per_epoch = self._train.steps_per_epoch
+
+    @property
+    def lr(self) -> float:
+        return self.optimizer.lr
+
+    def begin_epoch(self, epoch: int) -> None:
+        s = self.settings
+        rate = learning_rate(
+            s.lr_schedule, epoch, s.epochs, s.learning_rate, s.learning_rate_min, s.lr_gamma, s.lr_period
+        )
+        self.optimizer.lr = warm_up(epoch, rate, s.learning_rate, s.warmup, s.warmup_epochs)
+        self.network.drop_path_prob = drop_path_prob(epoch, s.epochs, s.drop_path_prob)
+        self.network.train()
+
+    def batches(self, epoch: int, start: int) -> Iterator[Any]:
+        return self._train.iterate(epoch, start)
+
+    def train_step(self, batch: Any) -> StepLosses:
+        s = self.settings
+        images, labels = to_device(batch)
+        logits, logits_aux = self.network(images)
+        loss = cross_entropy(logits, labels, s.label_smooth)
+        if logits_aux is not None:
+            loss = loss + s.auxiliary_weight * cross_entropy(logits_aux, labels, s.label_smooth)
+        gradients = paddle.grad(loss, self.optimizer.parameters, allow_unused=True)
+        self.optimizer.step(gradients, s.grad_clip)
+        return StepLosses(float(loss), correct_in_top_k(logits, labels, 1), labels.shape[0])
+
+    def evaluate(self, epoch: int) -> dict[str, Any]:
+        due = ["valid"] if "valid" in self._parts and epoch + 1 < self.epochs else list(self._parts)
+        row: dict[str, Any] = {"genotype": str(self.genotype)}
+        self.network.eval()
+        with paddle.no_grad():
+            for name in due:
+                found = evaluate_batches(self._parts[name].iterate(0), lambda images: self.network(images)[0])
+                row |= {f"{name}_loss": found.loss, f"{name}_top1": found.top1, f"{name}_top5": found.top5}
+        return row
+
+    def tensors(self) -> dict[str, dict[str, paddle.Tensor]]:
+        return {"weights": self.network.state_dict(), "optimizer_weights": self.optimizer.state_dict()}
+
+    def load_tensors(self, groups: dict[str, dict[str, paddle.Tensor]]) -> None:
+        for name, tensor in self.network.state_dict().items():
+            tensor.set_value(groups["weights"][name])
+        self.optimizer.load_state_dict(groups["optimizer_weights"])
+
+    def state(self) -> dict[str, Any]:
+        return {"source": self.network.random.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        self.network.random.load_state_dict(state["source"])
+
+    def cut_back(self) -> None:
+        self.run_dir.write_genotype(self.genotype)
+
+    def finish(self) -> TrainResult:
+        last = self.rows[-1]
+        self.run_dir.write_summary(
+            {
+                "tool": "train",
+                "title": f"{arch_label(self.settings.arch)} on {self.settings.dataset}",
+                "next_command": f"python tools/evaluate.py --run {self.run_dir.path}",
+                "parameters": self.complexity.params,
+                "macs": self.complexity.macs,
+                "result": {
+                    k: last[k] for k in ("valid_top1", "test_top1", "test_top5") if last.get(k) is not None
+                },
+                "wall_seconds": round(sum(row["seconds"] for row in self.rows), 1),
+            }
+        )
+        return TrainResult(last["test_top1"], self.rows, self.run_dir.path, self.complexity)
+
+
+def build_from_config(config: TrainConfig, arch: Genotype, bundle: DataBundle) -> paddle.nn.Layer:
+    """The network that a training config asks for on a data set."""
+    return build_network(
+        arch,
+        bundle.num_classes,
+        config.init_channels,
+        config.layers,
+        config.auxiliary,
+        stem=config.stem,
+        in_channels=bundle.channels,
+    )
+
+
+def arch_label(arch: str | None) -> str:
+    """A short name for run directories and titles."""
+    text = str(arch)
+    if Path(text).exists():
+        return Path(text).name
+    return text.rpartition("/")[2] if "(" not in text and "{" not in text else "genotype"
+
+
+def _uniform_scales(network: paddle.nn.Layer) -> None:
+    """Batch-norm scales drawn from U(0, 1), PyTorch's default before 1.2."""
+    for layer in network.sublayers():
+        if isinstance(layer, BatchNorm) and layer.weight is not None:
+            layer.weight.set_value(paddle.rand(layer.weight.shape, dtype=layer.weight.dtype))
+
+
+def train(**settings: Any) -> TrainResult:
+    """Trains a genotype; keyword arguments are the settings of the command line.
+
+    Example: ``train(arch="DARTS_PADDLE", dataset="digits", epochs=5, init_channels=8, layers=5)``.
+    """
+    callbacks = settings.pop("callbacks", None)
+    return Trainer(train_settings(settings), callbacks=callbacks).run()

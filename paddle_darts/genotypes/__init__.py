@@ -1,0 +1,37 @@
+"""Genotypes: the currency between search, retraining, drawing, counting and export; no Paddle needed."""
+
+from paddle_darts.genotypes.core import (
+    EVAL_ONLY_OPS,
+    PRIMITIVES,
+    Edge,
+    Genotype,
+    NetworkOptions,
+)
+from paddle_darts.genotypes.formats import (
+    FORMATS,
+    format_genotype,
+    from_document,
+    genotype_document,
+    parse_genotype,
+)
+from paddle_darts.genotypes.registry import Entry, Macs, Params, Report, entry, genotype, list_genotypes
+
+__all__ = [
+    "EVAL_ONLY_OPS",
+    "FORMATS",
+    "PRIMITIVES",
+    "Edge",
+    "Entry",
+    "Genotype",
+    "Macs",
+    "NetworkOptions",
+    "Params",
+    "Report",
+    "entry",
+    "format_genotype",
+    "from_document",
+    "genotype",
+    "genotype_document",
+    "list_genotypes",
+    "parse_genotype",
+]

@@ -1,0 +1,122 @@
+"""Reading and writing genotypes in every published notation, by a grammar: no text is ever executed.
+
+Read are the literal that DARTS tools print, with flat edges or grouped by node, also behind ``NAME =`` or a
+log prefix and with Markdown escapes, and JSON: the bare cells or the document of ``genotype.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from paddle_darts.errors import GenotypeError, unknown
+from paddle_darts.genotypes.core import KINDS, Genotype, NetworkOptions, concat_literal
+from paddle_darts.genotypes.grammar import MAX_CHARS, read_literal
+
+SCHEMA = 1
+
+
+def parse_genotype(text: str, *, last: bool = False) -> Genotype:
+    """The genotype that ``text`` spells in any of the notations of this module.
+
+    ``last``: take the last literal of many, as in the log of a search; else a text with several is an error.
+    Raises `GenotypeError` naming line and column, or the cell, node and edge that is wrong.
+    """
+    if not isinstance(text, str):
+        raise GenotypeError(f"a genotype is parsed from text, got {type(text).__name__}")
+    if len(text) > MAX_CHARS and not last:
+        raise GenotypeError(f"the text has {len(text)} characters; a genotype has at most {MAX_CHARS}")
+    if text.lstrip("\ufeff \t\r\n").startswith(("{", "\\{")):
+        return _parse_json(text)
+    return Genotype.from_dict(read_literal(text, last=last))
+
+
+def format_genotype(genotype: Genotype, style: str = "python") -> str:
+    """``genotype`` in one of `FORMATS`; `parse_genotype` reads each of them back."""
+    if style not in FORMATS:
+        raise GenotypeError(unknown("genotype style", str(style), FORMATS))
+    return FORMATS[style](genotype)
+
+
+def genotype_document(genotype: Genotype | None, space: str = "darts") -> dict[str, Any]:
+    """The content of a ``genotype.json``; None records a derivation that chose no edge."""
+    return {
+        "schema": SCHEMA,
+        "space": space,
+        "genotype": None if genotype is None else genotype.to_dict(),
+        "network": (NetworkOptions() if genotype is None else genotype.network).to_dict(),
+    }
+
+
+def from_document(document: Mapping[str, Any]) -> Genotype:
+    """Inverse of `genotype_document`; a newer schema, another space or an empty record is an error."""
+    known = ("schema", "space", "genotype", "network")
+    for key in document:
+        if key not in known:
+            raise GenotypeError(unknown("key in the genotype document", str(key)[:60], known))
+    schema, space = document.get("schema"), document.get("space", "darts")
+    if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
+        raise GenotypeError(f"genotype document: schema must be a number from 1 to {SCHEMA}, got {schema!r}")
+    if schema > SCHEMA:
+        raise GenotypeError(
+            f"genotype document of schema {schema}; this version reads up to {SCHEMA}: update paddle_darts"
+        )
+    if space != "darts":
+        raise GenotypeError(f"genotype document of the space {space!r}; expected 'darts'")
+    if "genotype" not in document:
+        raise GenotypeError(f"genotype document without genotype; it needs {', '.join(known)}")
+    if document["genotype"] is None:
+        raise GenotypeError(
+            "the genotype is recorded as empty: the derivation kept no edge, so nothing can be built"
+        )
+    return Genotype.from_dict(
+        document["genotype"], network=NetworkOptions.from_dict(document.get("network", {}))
+    )
+
+
+def from_mapping(value: Mapping[str, Any]) -> Genotype:
+    """The genotype of a document or of the bare cells."""
+    return from_document(value) if "genotype" in value or "schema" in value else Genotype.from_dict(value)
+
+
+def _nested(genotype: Genotype) -> str:
+    """Edges grouped by node, as pt.darts and the P-DARTS model card print them."""
+    parts = []
+    for kind in KINDS:
+        nodes = [[tuple(edge) for edge in node] for node in genotype.nodes(kind)]
+        parts.append(f"{kind}={nodes}, {kind}_concat={concat_literal(getattr(genotype, f'{kind}_concat'))}")
+    return f"Genotype({', '.join(parts)})"
+
+
+def _markdown(genotype: Genotype) -> str:
+    """The nested form with the characters escaped that Markdown would interpret."""
+    return re.sub(r"([\[\]_])", r"\\\1", _nested(genotype))
+
+
+FORMATS: dict[str, Callable[[Genotype], str]] = {
+    "python": str,
+    "nested": _nested,
+    "markdown": _markdown,
+    "json": lambda genotype: json.dumps(genotype.to_dict()),
+}
+
+
+def _parse_json(text: str) -> Genotype:
+    """JSON cells or document; in JSON proper ``\\[`` and ``\\_`` are impossible, so they are Markdown's."""
+    plain = re.sub(r"(?<!\\)\\([\[\]{}_])", r"\1", text.lstrip("\ufeff"))
+    try:
+        value = json.loads(plain, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:
+        raise GenotypeError(f"line {error.lineno}, column {error.colno}: not JSON, {error.msg}") from None
+    except (RecursionError, ValueError) as error:
+        raise GenotypeError(f"not a genotype in JSON: {error}") from None
+    return from_mapping(value)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key stands twice")
+    return value

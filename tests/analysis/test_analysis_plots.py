@@ -1,0 +1,143 @@
+"""Curves, heat maps, the animation, and the refreshing of a run's plots folder."""
+
+import json
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from analysis_run import DARTS_V2, NASNET, make_run
+from PIL import Image
+
+from paddle_darts.analysis import (
+    draw_arch_weights,
+    draw_curves,
+    edge_labels,
+    gif_from_run,
+    heatmap,
+    search_gif,
+)
+from paddle_darts.analysis.plots import refresh_plots
+from paddle_darts.errors import RunError
+from paddle_darts.genotypes import Genotype
+
+
+def durations(picture):
+    found = []
+    for index in range(picture.n_frames):
+        picture.seek(index)
+        found.append(picture.info["duration"])
+    return found
+
+
+def is_drawn(path):
+    if path.suffix == ".svg":
+        return ElementTree.parse(path).getroot().tag.endswith("svg")
+    return len(Image.open(path).convert("RGB").getcolors(1 << 24)) > 20
+
+
+def test_edge_labels():
+    assert edge_labels(14)[:3] == ["c_{k-2} → 0", "c_{k-1} → 0", "c_{k-2} → 1"]
+    assert edge_labels(14)[-1] == "2 → 3"
+    assert edge_labels(6) == ["0 → 1", "0 → 2", "1 → 2", "0 → 3", "1 → 3", "2 → 3"]
+    assert edge_labels(4) == ["edge 0", "edge 1", "edge 2", "edge 3"]
+
+
+def test_heatmap_is_darkest_where_the_weight_is_largest():
+    table = np.full((3, 4), 0.1, np.float32)
+    table[1, 2] = 0.7
+    picture = heatmap(table, ["a", "b", "c"], ["w", "x", "y", "z"], "normal cell")
+    assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
+    dark = np.argwhere(picture.astype(int).sum(2) == picture.astype(int).sum(2)[picture[..., 0] < 20].min())
+    assert len(dark) > 300  # a field, not a letter
+    wider = heatmap(np.full((3, 8), 0.1), ["a", "b", "c"], list("abcdefgh"))
+    assert wider.shape[1] > picture.shape[1]
+
+
+def test_heatmap_leaves_missing_values_blank():
+    picture = heatmap([[None, 0.5], [0.2, float("nan")]], ["a", "b"], ["x", "y"])
+    assert picture.size
+    assert heatmap([[None]], ["a"], ["x"]).size
+
+
+def test_curves_need_only_what_is_there(tmp_path):
+    assert draw_curves([], tmp_path) == []
+    assert draw_curves([{"epoch": 0, "train_loss": None, "note": "x"}], tmp_path) == []
+    rows = [
+        {"epoch": e, "train_loss": 1.0 / (e + 1), "valid_top1": 10.0 * e if e == 2 else None}
+        for e in range(4)
+    ]
+    written = draw_curves(rows, tmp_path)
+    assert [p.name for p in written] == ["curves.svg", "curves.png"]
+    assert all(map(is_drawn, written))
+
+
+def test_arch_weights_follow_a_staged_search(tmp_path):
+    early = [[0.3, 0.3, 0.4]] * 5
+    rows = [
+        {"epoch": 0, "ops": ["none", "skip_connect", "sep_conv_3x3"], "probabilities": {"normal": early}},
+        {"epoch": 1, "ops": ["sep_conv_3x3", "none"], "probabilities": {"normal": [[0.6, None]] * 5}},
+    ]
+    written = draw_arch_weights(rows, tmp_path)
+    assert [p.name for p in written] == ["arch_weights.svg", "arch_weights.png"] and all(
+        map(is_drawn, written)
+    )
+    assert draw_arch_weights([{"epoch": 0}], tmp_path) == []
+
+
+def test_gif_has_one_frame_per_epoch(tmp_path):
+    first, second = Genotype.from_dict(DARTS_V2), Genotype.from_dict(NASNET)
+    frames = [
+        {"epoch": 0, "genotype": None, "train_loss": 2.3, "valid_top1": None},
+        {"epoch": 1, "genotype": first, "train_loss": 1.5, "valid_top1": 31.25},
+        {"epoch": 2, "genotype": first, "train_loss": 1.5, "valid_top1": 31.25},
+        {"epoch": 3, "genotype": second, "valid_top1": 86.3281},
+    ]
+    picture = Image.open(search_gif(frames, tmp_path / "a" / "s.gif", seconds_per_frame=0.5))
+    assert picture.n_frames == 4 and picture.size == (1300, 700) and picture.info["loop"] == 0
+    assert durations(picture) == [500, 500, 500, 4000]
+    stills = []
+    for index in range(4):
+        picture.seek(index)
+        stills.append(np.asarray(picture.convert("RGB")).astype(int))
+    assert (stills[1][:630] == stills[2][:630]).all() and (stills[1] != stills[2]).any()
+    assert (stills[3][:630] != stills[2][:630]).any()
+
+    def red(still):
+        return int(((still[640:, :, 0] > 180) & (still[640:, :, 1:].max(2) < 90)).sum())
+
+    assert red(stills[0]) == 0 and red(stills[3]) > 200
+
+
+def test_gif_without_dot_and_without_frames(tmp_path):
+    frames = [{"epoch": 0, "genotype": Genotype.from_dict(NASNET)}]
+    assert is_drawn(search_gif(frames, tmp_path / "s.gif", backend="networkx"))
+    with pytest.raises(RunError, match="no epochs"):
+        search_gif([], tmp_path / "e.gif")
+    with pytest.raises(RunError, match=r"history\.jsonl"):
+        gif_from_run(tmp_path)
+
+
+def test_refresh_draws_cells_only_when_they_change(tmp_path):
+    run = make_run(tmp_path / "run", epochs=4)
+    names = {p.name for p in refresh_plots(run)}
+    assert names == {
+        "normal.svg", "normal.png", "reduce.svg", "reduce.png", "curves.svg", "curves.png",
+        "arch_weights.svg", "arch_weights.png",
+    }  # fmt: skip
+    again = {p.name for p in refresh_plots(run, final=True)}
+    assert "normal.svg" not in again and {"search.gif", "probabilities.png"} <= again
+    assert is_drawn(run / "plots" / "probabilities.png")
+    assert Image.open(run / "plots" / "search.gif").n_frames == 4
+    document = json.loads((run / "genotype.json").read_text())
+    (run / "genotype.json").write_text(json.dumps({**document, "genotype": NASNET}))
+    assert "normal.svg" in {p.name for p in refresh_plots(run)}
+    (run / "genotype.json").write_text(json.dumps({**document, "genotype": None}))
+    refresh_plots(run)
+    assert not (run / "plots" / "normal.svg").exists()  # an old picture would pass for the present cell
+    assert not [p for p in (run / "plots").iterdir() if p.name.startswith(".") and p.name != ".drawn.json"]
+
+
+def test_refresh_of_a_training_run_and_of_an_empty_one(tmp_path):
+    assert refresh_plots(tmp_path, final=True) == []
+    (tmp_path / "history.jsonl").write_text('{"epoch": 0, "train_loss": 1.0}\n{"epoch": 1, "tr')
+    assert [p.name for p in refresh_plots(tmp_path, final=True)] == ["curves.svg", "curves.png"]
