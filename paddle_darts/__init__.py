@@ -22,20 +22,20 @@ if importlib.util.find_spec("paddle") is None:
         "or install a GPU build by PaddlePaddle's installation guide."
     )
 
-_EXPORTS = {
-    "Genotype": "paddle_darts.genotypes",
-    "genotype": "paddle_darts.genotypes",
-    "list_genotypes": "paddle_darts.genotypes",
-    "list_methods": "paddle_darts.methods",
-    "list_spaces": "paddle_darts.spaces",
-    "list_datasets": "paddle_darts.data",
-    "build_network": "paddle_darts.networks",
-    "search": "paddle_darts.engine",
-    "train": "paddle_darts.engine",
-    "evaluate": "paddle_darts.engine",
-    "SearchResult": "paddle_darts.engine",
-}
-__all__ = ["__version__", *_EXPORTS]
+__all__ = [
+    "Genotype",
+    "SearchResult",
+    "__version__",
+    "build_network",
+    "evaluate",
+    "genotype",
+    "list_datasets",
+    "list_genotypes",
+    "list_methods",
+    "list_spaces",
+    "search",
+    "train",
+]
 
 if TYPE_CHECKING:
     from paddle_darts.data import list_datasets
@@ -45,12 +45,23 @@ if TYPE_CHECKING:
     from paddle_darts.networks import build_network
     from paddle_darts.spaces import list_spaces
 
+#: Which room each public name comes from.
+_HOMES = {
+    "data": ("list_datasets",),
+    "engine": ("SearchResult", "evaluate", "search", "train"),
+    "genotypes": ("Genotype", "genotype", "list_genotypes"),
+    "methods": ("list_methods",),
+    "networks": ("build_network",),
+    "spaces": ("list_spaces",),
+}
+
 
 def __getattr__(name: str) -> Any:
     """Import the rooms only when they are asked for (`import paddle_darts` alone stays quick)."""
-    if name not in _EXPORTS:
-        raise AttributeError(f"module 'paddle_darts' has no attribute {name!r}")
-    return getattr(importlib.import_module(_EXPORTS[name]), name)
+    for room, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"paddle_darts.{room}"), name)
+    raise AttributeError(f"module 'paddle_darts' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -104,16 +104,10 @@ def visualize_command(argv: list[str]) -> int:
     from paddle_darts.analysis import draw_genotype, gif_from_run
     from paddle_darts.genotypes import genotype
 
-    parser = argparse.ArgumentParser(
-        prog="visualize.py", description="Draws the cells of a genotype as SVG and PNG."
-    )
+    parser = argparse.ArgumentParser(prog="visualize.py", description="Draws the cells of a genotype as SVG and PNG.")
     parser.add_argument("arch", help="a registered name, a file, a run directory, or the printed genotype")
-    parser.add_argument(
-        "-o", "--output", type=Path, help="folder for the pictures (default: here, or the run's plots)"
-    )
-    parser.add_argument(
-        "--backend", default="auto", choices=["auto", "dot", "networkx"], help="layout program"
-    )
+    parser.add_argument("-o", "--output", type=Path, help="folder for the pictures (default: here, or the run's plots)")
+    parser.add_argument("--backend", default="auto", choices=["auto", "dot", "networkx"], help="layout program")
     args = parser.parse_args(argv)
     run = Path(args.arch) if (Path(args.arch) / "history.jsonl").is_file() else None
     output = args.output or (run / "plots" if run else Path())
@@ -134,9 +128,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-def _flags(
-    argv: list[str], classes: list[type], prog: str, owners: dict[str, type]
-) -> tuple[dict[str, Any], bool]:
+def _flags(argv: list[str], classes: list[type], prog: str, owners: dict[str, type]) -> tuple[dict[str, Any], bool]:
     """The settings given on the command line, and whether only a dry run is asked for."""
     from paddle_darts.engine import parsing
 

@@ -127,9 +127,7 @@ def choose_backend(backend: str = "auto") -> str:
     if shutil.which("dot"):
         return "dot"
     if not _warned_no_dot:
-        log.warning(
-            "the Graphviz program 'dot' is not installed; cells are drawn with networkx and matplotlib"
-        )
+        log.warning("the Graphviz program 'dot' is not installed; cells are drawn with networkx and matplotlib")
         _warned_no_dot = True
     return "networkx"
 

@@ -97,9 +97,7 @@ def ticks(low: float, high: float, count: int, whole: bool = False) -> list[floa
     step = next(power * f for f in (1, 2, 5, 10) if power * f >= raw * 0.999)
     if whole:
         step = max(1.0, step)
-    return [
-        round(step * i, 12) for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)
-    ]
+    return [round(step * i, 12) for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]
 
 
 def weight_cells(rows: Sequence[Mapping[str, Any]], genotype: Any) -> list[dict[str, Any]]:

@@ -95,9 +95,7 @@ def draw_curves(history: Sequence[Mapping[str, Any]], directory: str | Path) -> 
             # Values that were not due are skipped, not drawn as gaps: validation may come every few epochs.
             known = [(x, y) for x, y in zip(epochs, values, strict=True) if not math.isnan(y)]
             dots = {"marker": "o", "markersize": 3.5} if len(known) < min(12, len(values)) else {}
-            axes.plot(
-                *zip(*known, strict=True), color=colour, linestyle=dash, linewidth=1.8, label=label, **dots
-            )
+            axes.plot(*zip(*known, strict=True), color=colour, linestyle=dash, linewidth=1.8, label=label, **dots)
         axes.set_title(title + (f" ({unit})" if unit else ""), loc="left", color=INK, fontsize=11)
         axes.set_xlabel("epoch", color=INK)
         axes.locator_params(axis="x", integer=True)
@@ -177,17 +175,13 @@ def _edge_plots(
     axes.add_collection(PatchCollection(frames, facecolor="#f8fafc", edgecolor="#d5dae1", linewidth=0.7))
     for op, paths in zip(ops, lines, strict=True):
         look = op_style(op)
-        axes.add_collection(
-            LineCollection(paths, colors=look.colour, linewidths=1.2, linestyles=line_dash(op, ops))
-        )
+        axes.add_collection(LineCollection(paths, colors=look.colour, linewidths=1.2, linestyles=line_dash(op, ops)))
 
 
 def _legend(figure: Any, ops: list[str]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [
-        Line2D([], [], color=op_style(op).colour, linestyle=line_dash(op, ops), label=op) for op in ops
-    ]
+    handles = [Line2D([], [], color=op_style(op).colour, linestyle=line_dash(op, ops), label=op) for op in ops]
     figure.legend(handles=handles, loc="lower center", ncols=min(8, len(ops)), frameon=False, fontsize=9)
 
 
@@ -211,7 +205,5 @@ def _save(figure: Any, base: Path, formats: Sequence[str]) -> list[Path]:
     written = []
     for name in formats:
         target = base.with_name(f"{base.name}.{name}")
-        written.append(
-            write_atomic(target, lambda part, name=name: figure.savefig(part, format=name, dpi=130))
-        )
+        written.append(write_atomic(target, lambda part, name=name: figure.savefig(part, format=name, dpi=130)))
     return written

@@ -25,9 +25,7 @@ _FORMATS = {"seconds": ".1f", "peak_rss_mb": ".0f", "lr": ".4g", "epoch": "g"}
 _ON_CARDS = {"best_valid_top1", "valid_top1", "test_top1", "parameters", "macs", "epochs", "wall_seconds"}
 
 
-def headline(
-    summary: Mapping[str, Any], config: Mapping[str, Any], history: Sequence, name: str
-) -> dict[str, Any]:
+def headline(summary: Mapping[str, Any], config: Mapping[str, Any], history: Sequence, name: str) -> dict[str, Any]:
     """Title, one sentence on the state of the run, and whether it is finished."""
     tool = str(summary.get("tool") or "").strip()
     title = summary.get("title")
@@ -63,17 +61,13 @@ def cards(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> l
             if last != history[best][key]:
                 add(f"Last {label.lower()}", f"{last:.2f} %")
             break
-    losses = [
-        number(row.get("train_loss")) for row in history if not math.isnan(number(row.get("train_loss")))
-    ]
+    losses = [number(row.get("train_loss")) for row in history if not math.isnan(number(row.get("train_loss")))]
     if losses:
         add("Training loss", f"{losses[-1]:.4f}", f"from {losses[0]:.4f}" if len(losses) > 1 else "")
     for key, label in (("parameters", "Parameters"), ("macs", "Multiply-adds")):
         if not math.isnan(number(summary.get(key))):
             add(label, short(summary[key]), f"{summary[key]:,}")
-    peaks = [
-        number(row.get("peak_rss_mb")) for row in history if not math.isnan(number(row.get("peak_rss_mb")))
-    ]
+    peaks = [number(row.get("peak_rss_mb")) for row in history if not math.isnan(number(row.get("peak_rss_mb")))]
     if peaks:
         add("Peak memory", f"{max(peaks) / 1024:.2f} GB")
     seconds = [number(row.get("seconds")) for row in history if not math.isnan(number(row.get("seconds")))]
@@ -88,9 +82,7 @@ def cards(summary: Mapping[str, Any], history: Sequence[Mapping[str, Any]]) -> l
 
 def best_row(history: Sequence[Mapping[str, Any]], key: str) -> int | None:
     """Index of the row with the largest value of ``key``, the first of equals; None without any value."""
-    known = [
-        (number(row.get(key)), -i) for i, row in enumerate(history) if not math.isnan(number(row.get(key)))
-    ]
+    known = [(number(row.get(key)), -i) for i, row in enumerate(history) if not math.isnan(number(row.get(key)))]
     return -max(known)[1] if known else None
 
 
@@ -104,9 +96,7 @@ def epoch_table(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         if key not in known and key != "genotype" and isinstance(value, str | int | float)
     }
     columns = {**known, **others}
-    columns = {
-        key: label for key, label in columns.items() if any(row.get(key) is not None for row in history)
-    }
+    columns = {key: label for key, label in columns.items() if any(row.get(key) is not None for row in history)}
     rows = [[plain(key, row.get(key)) for key in columns] for row in history]
     headings = list(columns.values())
     if any("genotype" in row for row in history):
@@ -134,22 +124,14 @@ def plain(key: str, value: Any) -> str:
         return format(value, _FORMATS[key])
     if isinstance(value, int):
         return f"{value:,}"
-    return (
-        f"{value:.2f}"
-        if "top" in key or "acc" in key
-        else f"{value:.4f}"
-        if "loss" in key
-        else f"{value:.5g}"
-    )
+    return f"{value:.2f}" if "top" in key or "acc" in key else f"{value:.4f}" if "loss" in key else f"{value:.5g}"
 
 
 def flat(document: Any, prefix: str = "") -> list[tuple[str, str]]:
     """(dotted name, text) of every leaf of a nested mapping; lists of plain values stay on one line."""
     if isinstance(document, Mapping) and document:
         return [
-            leaf
-            for key, value in document.items()
-            for leaf in flat(value, f"{prefix}.{key}" if prefix else str(key))
+            leaf for key, value in document.items() for leaf in flat(value, f"{prefix}.{key}" if prefix else str(key))
         ]
     if isinstance(document, list) and any(isinstance(item, Mapping | list) for item in document):
         return [leaf for i, item in enumerate(document) for leaf in flat(item, f"{prefix}[{i}]")]
@@ -159,11 +141,7 @@ def flat(document: Any, prefix: str = "") -> list[tuple[str, str]]:
 
 
 def _leaf(value: Any) -> str:
-    return (
-        {None: "–", True: "yes", False: "no"}[value]
-        if value is None or isinstance(value, bool)
-        else str(value)
-    )
+    return {None: "–", True: "yes", False: "no"}[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def duration(seconds: Any) -> str:

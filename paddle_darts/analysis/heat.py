@@ -49,9 +49,7 @@ def heatmap(
     axes.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False, length=0)
     axes.spines[:].set_color(FAINT)
     if title:
-        figure.text(
-            0.08 / width, 1 - 0.1 / height, title, fontsize=10, fontweight="bold", color=INK, va="top"
-        )
+        figure.text(0.08 / width, 1 - 0.1 / height, title, fontsize=10, fontweight="bold", color=INK, va="top")
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 

@@ -85,9 +85,7 @@ def _spread(points: Any, layers: dict[int, list[Any]]) -> dict[Any, float]:
     return best
 
 
-def _place(
-    layer: list[Any], near: dict[Any, list[Any]], height: dict[Any, float], reorder: bool
-) -> dict[Any, float]:
+def _place(layer: list[Any], near: dict[Any, list[Any]], height: dict[Any, float], reorder: bool) -> dict[Any, float]:
     """New heights of one rank: the mean of each point's neighbours, then pushed apart if too close."""
     wish = {p: sum(height[q] for q in near[p]) / len(near[p]) if near[p] else height[p] for p in layer}
     if reorder:
@@ -128,12 +126,8 @@ def draw_layered(graph: CellGraph, caption: str | None = None) -> Any:
     role = {node.name: node.role for node in graph.nodes}
     for arrow, chain in zip(graph.arrows, layout.chains, strict=True):
         look = op_style(arrow.op) if arrow.op is not None else None
-        path = _smooth(
-            [layout.place[p] for p in chain], _WIDTH[role[arrow.source]], _WIDTH[role[arrow.target]]
-        )
-        style = (
-            {"color": look.colour, "linewidth": look.width} if look else {"color": FAINT, "linewidth": 1.0}
-        )
+        path = _smooth([layout.place[p] for p in chain], _WIDTH[role[arrow.source]], _WIDTH[role[arrow.target]])
+        style = {"color": look.colour, "linewidth": look.width} if look else {"color": FAINT, "linewidth": 1.0}
         dashes = look.dash if look else "solid"
         patch = FancyArrowPatch(
             path=path, arrowstyle="-|>", mutation_scale=11, shrinkA=0, shrinkB=0, linestyle=dashes, **style
@@ -143,17 +137,13 @@ def draw_layered(graph: CellGraph, caption: str | None = None) -> Any:
             spots = chain[1:-1:2]
             x, y = layout.place[spots[(len(spots) - 1) // 2]]
             ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-            axes.text(
-                x, y, arrow.op, color=look.colour, fontsize=9, ha="center", va="center", bbox=ground, zorder=4
-            )
+            axes.text(x, y, arrow.op, color=look.colour, fontsize=9, ha="center", va="center", bbox=ground, zorder=4)
     for node in graph.nodes:
         x, y = layout.place[node.name]
         width = _WIDTH[node.role]
         corner, round_ = (x - width / 2, y - _BOX_HEIGHT / 2), "round,pad=0,rounding_size=0.06"
         fill = _X11.get(node.fill, node.fill)
-        axes.add_patch(
-            FancyBboxPatch(corner, width, _BOX_HEIGHT, round_, fc=fill, ec="#0006", lw=0.8, zorder=5)
-        )
+        axes.add_patch(FancyBboxPatch(corner, width, _BOX_HEIGHT, round_, fc=fill, ec="#0006", lw=0.8, zorder=5))
         axes.text(x, y, node.name, color=INK, fontsize=11, ha="center", va="center", zorder=6)
     if caption:
         axes.text((left + right) / 2, low + 0.25, caption, color=INK, fontsize=11, ha="center", va="center")

@@ -42,9 +42,7 @@ def cutout_mask(height: int, width: int, length: int, y: int, x: int) -> np.ndar
     return mask
 
 
-def normalize(
-    images: np.ndarray, mean: Sequence[float], std: Sequence[float], dtype=np.float32
-) -> np.ndarray:
+def normalize(images: np.ndarray, mean: Sequence[float], std: Sequence[float], dtype=np.float32) -> np.ndarray:
     """(images / 255 - mean) / std per channel: uint8 [B, C, H, W] to ``dtype`` of the same shape."""
     out = images.astype(dtype)
     out /= 255

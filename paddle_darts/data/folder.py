@@ -26,9 +26,7 @@ Files = dict[str, list[Path]]  # class -> image files
 
 
 @register_dataset("folder")
-def load_folder(
-    data: Path | None = None, *, image_size: int | None = None, seed: int = 0, **_: object
-) -> DataBundle:
+def load_folder(data: Path | None = None, *, image_size: int | None = None, seed: int = 0, **_: object) -> DataBundle:
     """Images of a folder: ``DIR/<class>/*.png`` or ``DIR/train|valid|test/<class>/*.png``.
 
     Classes are the sub-folders sorted by name and must be the same in every part (``val`` is ``valid``);
@@ -51,9 +49,7 @@ def load_folder(
     if test is None:
         train, test = split_off_test(train, TEST_SEED + seed)
         if not len(test):
-            raise DataError(
-                f"{data}: no test/ folder, and too few images (one per class) to make a test part"
-            )
+            raise DataError(f"{data}: no test/ folder, and too few images (one per class) to make a test part")
     mean, std = channel_statistics(train.images)
     return DataBundle(
         name="folder",
@@ -105,9 +101,7 @@ def _list_classes(root: Path) -> Files:
     for folder in _folders(root):
         images = [path for path in _entries(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
         if not images:
-            raise DataError(
-                f"{folder}: no image in this class folder ({', '.join(sorted(SUFFIXES))}); {_HELP}"
-            )
+            raise DataError(f"{folder}: no image in this class folder ({', '.join(sorted(SUFFIXES))}); {_HELP}")
         found[folder.name] = images
     if len(found) < 2:
         raise DataError(f"{root}: {len(found)} class folders, at least 2 are needed; {_HELP}")

@@ -27,9 +27,7 @@ def prefetched(items: Iterable[T], depth: int = 2) -> Iterator[T]:
         return
     ready: queue.Queue = queue.Queue(maxsize=depth)
     stop = threading.Event()
-    thread = threading.Thread(
-        target=_produce, args=(items, ready, stop), name="paddle_darts-prefetch", daemon=True
-    )
+    thread = threading.Thread(target=_produce, args=(items, ready, stop), name="paddle_darts-prefetch", daemon=True)
     thread.start()
     try:
         while (item := ready.get()) is not _END:

@@ -29,9 +29,7 @@ def to_device(batch: ArrayBatch) -> Batch:
     return Batch(paddle.to_tensor(batch.images), paddle.to_tensor(batch.labels))
 
 
-def evaluate_batches(
-    batches: Iterable[ArrayBatch], predict: Callable[[paddle.Tensor], paddle.Tensor]
-) -> Evaluation:
+def evaluate_batches(batches: Iterable[ArrayBatch], predict: Callable[[paddle.Tensor], paddle.Tensor]) -> Evaluation:
     """Runs ``predict`` (images -> logits) over all batches; the caller sets eval mode and switches gradients off."""
     loss, correct1, correct5, count = 0.0, 0, 0, 0
     for arrays in batches:

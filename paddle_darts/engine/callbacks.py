@@ -51,9 +51,7 @@ class ProgressBar(Callback):
 
         total = search.epochs * search.steps_per_epoch
         done = search.epoch * search.steps_per_epoch + search.step_in_epoch
-        self._bar = tqdm(
-            total=total, initial=done, unit="step", dynamic_ncols=True, file=sys.stderr, mininterval=0.5
-        )
+        self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, file=sys.stderr, mininterval=0.5)
 
     def on_step_end(self, search: Loop, step: int, logs: Logs) -> None:
         self._bar.set_description(f"epoch {search.epoch + 1}/{search.epochs}", refresh=False)

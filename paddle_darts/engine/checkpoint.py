@@ -63,9 +63,7 @@ def save_checkpoint(
     return final
 
 
-def load_checkpoint(
-    folder: Path, pointer: str = "latest"
-) -> tuple[dict[str, dict[str, paddle.Tensor]], dict]:
+def load_checkpoint(folder: Path, pointer: str = "latest") -> tuple[dict[str, dict[str, paddle.Tensor]], dict]:
     """Tensor groups and state of a checkpoint; RunError when there is none or it is damaged."""
     found = read_pointer(folder, pointer)
     if found is None:
@@ -73,9 +71,7 @@ def load_checkpoint(
     state = read_json(found / "state.json")
     if not isinstance(state, dict) or state.get("schema") != SCHEMA:
         got = state.get("schema") if isinstance(state, dict) else None
-        raise RunError(
-            f"{found / 'state.json'} is damaged or of another version (schema {got}, expected {SCHEMA})"
-        )
+        raise RunError(f"{found / 'state.json'} is damaged or of another version (schema {got}, expected {SCHEMA})")
     groups = {path.stem: load_tensors(path) for path in sorted(found.glob("*.safetensors"))}
     return groups, state
 

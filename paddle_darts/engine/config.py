@@ -76,6 +76,7 @@ class SearchConfig(RunSettings, DataSettings):
         split: contiguous or stratified (default: contiguous for CIFAR as in the papers, else stratified).
         fidelity: clean, or official to reproduce the quirks of the authors' program.
         valid_batches: iterator (reshuffled passes) or fresh (a new random batch per step); default by fidelity.
+        retrain: recipe named by the retraining command that is printed at the end.
     """
 
     method: str = "darts"
@@ -91,6 +92,7 @@ class SearchConfig(RunSettings, DataSettings):
     split: Literal["contiguous", "stratified"] | None = None
     fidelity: Literal["clean", "official"] = "clean"
     valid_batches: Literal["iterator", "fresh"] | None = None
+    retrain: str | None = None
 
 
 @dataclass
@@ -169,4 +171,4 @@ class EvaluateConfig:
 
 #: Settings of a run that may change when it is resumed: they do not touch its numbers (device and threads may, in
 #: the last bits: a warning says so).
-FREE_ON_RESUME = ("run_dir", "resume", "device", "threads", "report_freq", "save_minutes", "data")
+FREE_ON_RESUME = ("run_dir", "resume", "device", "threads", "report_freq", "save_minutes", "data", "retrain")

@@ -43,9 +43,7 @@ class Dashboard(Callback):
         shutil.rmtree(search.run_dir.vdl, ignore_errors=True)
         self._writer = LogWriter(logdir=str(search.run_dir.vdl))
         self._pictures: dict[str, np.ndarray] = {}
-        plain = {
-            k: v for k, v in search.config.items() if isinstance(v, (int, float, str)) and k != "run_dir"
-        }
+        plain = {k: v for k, v in search.config.items() if isinstance(v, (int, float, str)) and k != "run_dir"}
         hparams = {k: int(v) if isinstance(v, bool) else v for k, v in plain.items()}
         self._writer.add_hparams(hparams_dict=hparams, metrics_list=["loss/train", "accuracy/train"])
         arch = {row["epoch"]: row for row in search.run_dir.arch_history()}

@@ -60,9 +60,7 @@ def dry_run(loop: Loop, steps: int = 3) -> Estimate:
         times.append(time.perf_counter() - began)
     tensors = loop.tensors()
     # weights hold the running statistics as well; what is trained is what an optimizer keeps momentum for
-    parameters = sum(
-        t.numel().item() for k, t in tensors["optimizer_weights"].items() if k.endswith("velocity_0")
-    )
+    parameters = sum(t.numel().item() for k, t in tensors["optimizer_weights"].items() if k.endswith("velocity_0"))
     return Estimate(
         loop.config,
         parameters,
@@ -75,12 +73,6 @@ def dry_run(loop: Loop, steps: int = 3) -> Estimate:
 
 
 def _span(seconds: float) -> str:
-    hours, rest = divmod(int(round(seconds)), 3600)
+    hours, rest = divmod(round(seconds), 3600)
     minutes, rest = divmod(rest, 60)
-    return (
-        f"{hours} h {minutes:02d} min"
-        if hours
-        else f"{minutes} min {rest:02d} s"
-        if minutes
-        else f"{seconds:.1f} s"
-    )
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"

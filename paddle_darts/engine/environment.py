@@ -31,9 +31,7 @@ def set_device(device: str | None) -> str:
         count = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
         if int(match[1] or 0) >= count:
             built = "has GPU support" if paddle.is_compiled_with_cuda() else "is a CPU build"
-            raise ConfigError(
-                f"device {chosen} is not there: this Paddle {built} and sees {count} GPUs; use cpu"
-            )
+            raise ConfigError(f"device {chosen} is not there: this Paddle {built} and sees {count} GPUs; use cpu")
         paddle.set_flags({"FLAGS_cudnn_deterministic": True})
     return paddle.set_device(chosen) and chosen
 

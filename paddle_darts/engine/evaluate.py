@@ -39,9 +39,7 @@ class EvaluationResult:
 
     def lines(self) -> list[str]:
         """What the tool prints."""
-        latency = (
-            "not measured" if self.latency_ms is None else f"{self.latency_ms:.2f} ms (median, one image)"
-        )
+        latency = "not measured" if self.latency_ms is None else f"{self.latency_ms:.2f} ms (median, one image)"
         return [
             f"top-1 accuracy   {self.top1:.2f} %",
             f"top-5 accuracy   {self.top5:.2f} %",
@@ -62,9 +60,7 @@ def evaluate_run(config: EvaluateConfig) -> EvaluationResult:
     if not stored:
         raise RunError(f"{config.run} is not a run directory: it has no config.yaml")
     if "arch" not in stored:
-        raise RunError(
-            f"{config.run} is a search; train its genotype first: python tools/train.py --arch {config.run}"
-        )
+        raise RunError(f"{config.run} is a search; train its genotype first: python tools/train.py --arch {config.run}")
     (settings,) = typed([TrainConfig], stored, str(run_dir.path / "config.yaml"))
     groups, _ = load_checkpoint(run_dir.checkpoints, config.checkpoint)
     bundle = load_dataset(settings.dataset, config.data or settings.data, image_size=settings.image_size)

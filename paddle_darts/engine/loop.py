@@ -136,8 +136,8 @@ class Loop(ABC):
         """Writes per-epoch files besides the history; returns keys that callbacks get on top of the row."""
         return {}
 
-    def cut_back(self) -> None:
-        """After a resume: forget what per-epoch files hold beyond ``self.epoch``."""
+    def prepare_files(self) -> None:  # noqa: B027 (a hook that need not do anything)
+        """Once the position is known: bring further files in line with it (after a resume: forget what is beyond)."""
 
     # ---- the public face
     def run(self) -> Any:
@@ -212,7 +212,7 @@ class Loop(ABC):
             self.run_dir.check_space(tensor_bytes(self.tensors()))
             if resuming:
                 log.info("%s has no checkpoint yet: starting from the beginning", self.run_dir.path)
-        self.cut_back()
+        self.prepare_files()
         log.info("run directory: %s", self.run_dir.path)
 
     def _load(self) -> None:
@@ -235,9 +235,7 @@ class Loop(ABC):
             for batch in batches:
                 logs = self.step(batch)
                 if self.step_in_epoch % self.config["report_freq"] == 0:
-                    log.info(
-                        "train %03d %e %f lr %e", self.step_in_epoch, logs["loss"], logs["top1"], logs["lr"]
-                    )
+                    log.info("train %03d %e %f lr %e", self.step_in_epoch, logs["loss"], logs["top1"], logs["lr"])
                 self._stop_or_save()
         self._end_epoch(epoch)
 
@@ -263,9 +261,7 @@ class Loop(ABC):
             row["lr"],
             row["train_loss"],
             row["train_top1"],
-            " ".join(
-                f"{k} {row[k]:f}" for k in ("valid_loss", "valid_top1", "test_loss", "test_top1") if row[k]
-            ),
+            " ".join(f"{k} {row[k]:f}" for k in ("valid_loss", "valid_top1", "test_loss", "test_top1") if row[k]),
         )
         self._call("on_epoch_end", epoch, {**row, **extra})
         self.save(best)

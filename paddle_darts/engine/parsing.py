@@ -47,10 +47,7 @@ def read_recipe(path: str | Path) -> dict[str, Any]:
     """The settings of a recipe file: a path, or a name below ``configs/``."""
     found = find_config(path)
     if found is None:
-        known = [
-            str(p.relative_to(resource_dir("configs")))
-            for p in sorted(resource_dir("configs").rglob("*.yml"))
-        ]
+        known = [str(p.relative_to(resource_dir("configs"))) for p in sorted(resource_dir("configs").rglob("*.yml"))]
         raise ConfigError(unknown("recipe", str(path), known))
     try:
         document = yaml.safe_load(found.read_text(encoding="utf-8"))
@@ -65,9 +62,7 @@ def field_names(classes: Iterable[type]) -> list[str]:
     return [f.name for cls in classes for f in fields(cls)]
 
 
-def check_names(
-    names: Iterable[str], classes: Sequence[type], owners: Mapping[str, type], source: str
-) -> None:
+def check_names(names: Iterable[str], classes: Sequence[type], owners: Mapping[str, type], source: str) -> None:
     """Refuses unknown settings; one that belongs to another method is refused by naming that method.
 
     ``owners`` are the options classes of all methods by name.
@@ -91,9 +86,7 @@ def _plain(argv: Sequence[str], classes: Sequence[type]) -> list[str]:
     """Rewrites what argparse lacks: bare booleans (`--x`, `--no_x`) and lists (`1,2` or repeated flags)."""
     hints = {name: hint for cls in classes for name, hint in get_type_hints(cls).items()}
     booleans = {n for n, hint in hints.items() if hint is bool or bool in get_args(hint)}
-    lists = {
-        n for n, hint in hints.items() if any(str(h).startswith("list") for h in (hint, *get_args(hint)))
-    }
+    lists = {n for n, hint in hints.items() if any(str(h).startswith("list") for h in (hint, *get_args(hint)))}
     plain, repeated, i = [], {}, 0
     while i < len(argv):
         name, equals, value = argv[i].removeprefix("--").partition("=")

@@ -22,9 +22,7 @@ Settings = Mapping[str, Any]
 def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
     """The settings of a search from what the user gave (``config`` = recipe file)."""
     values = dict(given)
-    base, source = _base(
-        values, lambda v: f"search/{v.get('method', 'darts')}_{v.get('dataset', 'cifar10')}.yml"
-    )
+    base, source = _base(values, lambda v: f"search/{v.get('method', 'darts')}_{v.get('dataset', 'cifar10')}.yml")
     merged = {**base, **values}
     method = get_method(str(merged.get("method", SearchConfig.method)))
     classes = [SearchConfig, method.options_class]
@@ -39,16 +37,12 @@ def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
 def train_settings(given: Settings) -> TrainConfig:
     """The settings of a training. Without a recipe file: that of the genotype's family on this data set, or DARTS'."""
     values = dict(given)
-    base, source = _base(
-        values, lambda v: f"train/{_family(v.get('arch'))}_{v.get('dataset', 'cifar10')}.yml"
-    )
+    base, source = _base(values, lambda v: f"train/{_family(v.get('arch'))}_{v.get('dataset', 'cifar10')}.yml")
     check_names(base, [TrainConfig], {}, source)
     check_names(values, [TrainConfig], {}, "settings")
     (config,) = typed([TrainConfig], {**base, **values}, source if not values else "settings")
     if not config.arch:
-        raise ConfigError(
-            "what should be trained? Give --arch a genotype name, a file, a run directory or its text"
-        )
+        raise ConfigError("what should be trained? Give --arch a genotype name, a file, a run directory or its text")
     _check(config)
     return config
 
@@ -79,9 +73,7 @@ def _base(values: dict[str, Any], recipe_of: Any) -> tuple[dict[str, Any], str]:
         return read_recipe(path), str(path)
     recipe = recipe_of(values)
     if find_config(recipe) is None:
-        recipe = (
-            f"train/darts_{values.get('dataset', 'cifar10')}.yml" if recipe.startswith("train/") else recipe
-        )
+        recipe = f"train/darts_{values.get('dataset', 'cifar10')}.yml" if recipe.startswith("train/") else recipe
     return (read_recipe(recipe), recipe) if find_config(recipe) else ({}, "defaults")
 
 

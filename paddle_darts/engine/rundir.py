@@ -48,16 +48,12 @@ class RunDirectory:
     def create(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
         """Starts a new run here; RunError when there is one already or the place cannot be written to."""
         if self.exists:
-            raise RunError(
-                f"{self.path} already holds a run; continue it with --resume or choose another --run_dir"
-            )
+            raise RunError(f"{self.path} already holds a run; continue it with --resume or choose another --run_dir")
         self._check_writable()
         try:
             self.plots.mkdir(exist_ok=True)
             write_json(self.path / "environment.json", environment)
-            write_text(
-                self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-            )
+            write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
         except OSError as error:
             raise RunError(f"the run directory {self.path} cannot be written to: {error}") from error
 

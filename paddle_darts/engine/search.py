@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -173,7 +174,7 @@ class SearchController(Loop):
     def config_space(self) -> str:
         return self.method.supernet.spec.space
 
-    def cut_back(self) -> None:
+    def prepare_files(self) -> None:
         rows = [row for row in self.run_dir.arch_history() if row["epoch"] < self.epoch]
         self.run_dir.write_arch_history(rows)
 
@@ -212,13 +213,11 @@ class SearchController(Loop):
 
 
 def retrain_command(run_dir: Path, config: Mapping[str, Any]) -> str:
-    """`python tools/train.py ...` for the genotype of a search run."""
-    command = f"python tools/train.py --arch {run_dir} --dataset {config['dataset']}"
-    if config.get("data"):
-        command += f" --data {config['data']}"
-    if config.get("image_size"):
-        command += f" --image_size {config['image_size']}"
-    return command
+    """`python tools/train.py ...` for the genotype of a search run, on the same data."""
+    command = "python tools/train.py" + (f" -c {config['retrain']}" if config.get("retrain") else "")
+    given = {"arch": run_dir, "dataset": None if config.get("retrain") else config["dataset"]}
+    given |= {key: config.get(key) for key in ("data", "image_size")}
+    return command + "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
 
 
 def supernet_spec(config: SearchConfig, bundle: DataBundle) -> SupernetSpec:

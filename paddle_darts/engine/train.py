@@ -61,9 +61,7 @@ class Trainer(Loop):
         environment.check_threads(config.threads)
         self.genotype = genotype(config.arch)
         bundle = bundle or load_dataset(config.dataset, config.data, image_size=config.image_size)
-        run_dir = RunDirectory(
-            config.run_dir or default_name("train", arch_label(config.arch), config.dataset)
-        )
+        run_dir = RunDirectory(config.run_dir or default_name("train", arch_label(config.arch), config.dataset))
         mean, std = normalisation(config, bundle)
         resolved = {**asdict(config), "mean": mean, "std": std, "run_dir": str(run_dir.path)}
         # a run must not depend on files elsewhere: the genotype itself goes into its settings
@@ -143,7 +141,7 @@ class Trainer(Loop):
     def load_state(self, state: dict[str, Any]) -> None:
         self.network.random.load_state_dict(state["source"])
 
-    def cut_back(self) -> None:
+    def prepare_files(self) -> None:
         self.run_dir.write_genotype(self.genotype)
 
     def finish(self) -> TrainResult:
@@ -155,9 +153,7 @@ class Trainer(Loop):
                 "next_command": f"python tools/evaluate.py --run {self.run_dir.path}",
                 "parameters": self.complexity.params,
                 "macs": self.complexity.macs,
-                "result": {
-                    k: last[k] for k in ("valid_top1", "test_top1", "test_top5") if last.get(k) is not None
-                },
+                "result": {k: last[k] for k in ("valid_top1", "test_top1", "test_top5") if last.get(k) is not None},
                 "wall_seconds": round(sum(row["seconds"] for row in self.rows), 1),
             }
         )

@@ -59,13 +59,9 @@ class NetworkOptions:
         if not isinstance(self.aux_bn, bool):
             raise GenotypeError(f"network option aux_bn must be true or false, got {self.aux_bn!r}")
         if self.reductions is not None:
-            cells = tuple(
-                _index(c, "network option reductions") for c in _items(self.reductions, "reductions")
-            )
+            cells = tuple(_index(c, "network option reductions") for c in _items(self.reductions, "reductions"))
             if cells and (cells[0] < 0 or any(a >= b for a, b in pairwise(cells))):
-                raise GenotypeError(
-                    f"network option reductions must be ascending cell positions, got {list(cells)}"
-                )
+                raise GenotypeError(f"network option reductions must be ascending cell positions, got {list(cells)}")
             object.__setattr__(self, "reductions", cells)
 
     def to_dict(self) -> dict[str, Any]:
@@ -186,15 +182,11 @@ def _edges(kind: str, value: Any) -> tuple[Edge, ...]:
         nodes = [_items(node, f"{kind} cell, node {i}") for i, node in enumerate(items)]
         for i, node in enumerate(nodes):
             if len(node) != 2:
-                raise GenotypeError(
-                    f"{kind} cell, node {i}: a node has two edges, got {len(node)} ({_shown(node)})"
-                )
+                raise GenotypeError(f"{kind} cell, node {i}: a node has two edges, got {len(node)} ({_shown(node)})")
         items = [edge for node in nodes for edge in node]
     if len(items) % 2:
         raise GenotypeError(f"the {kind} cell has {len(items)} edges; it needs an even number, two per node")
-    return tuple(
-        _edge(f"{kind} cell, node {k // 2}, edge {k % 2}", k // 2, item) for k, item in enumerate(items)
-    )
+    return tuple(_edge(f"{kind} cell, node {k // 2}, edge {k % 2}", k // 2, item) for k, item in enumerate(items))
 
 
 def _edge(where: str, node: int, item: Any) -> Edge:
@@ -216,14 +208,10 @@ def _concat(kind: str, value: Any, nodes: int) -> tuple[int, ...]:
     where = f"{kind}_concat"
     states = tuple(_index(state, where) for state in _items(value, where))
     if not states:
-        raise GenotypeError(
-            f"{where} is empty; name the states that make up the output, such as range(2, {nodes + 2})"
-        )
+        raise GenotypeError(f"{where} is empty; name the states that make up the output, such as range(2, {nodes + 2})")
     for state in states:
         if not 0 <= state < nodes + 2:
-            raise GenotypeError(
-                f"{where}: no state {state}; a cell of {nodes} nodes has states 0 to {nodes + 1}"
-            )
+            raise GenotypeError(f"{where}: no state {state}; a cell of {nodes} nodes has states 0 to {nodes + 1}")
     if len(set(states)) < len(states):
         raise GenotypeError(f"{where} names a state twice: {_shown(states)}")
     return states

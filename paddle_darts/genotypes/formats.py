@@ -68,12 +68,8 @@ def from_document(document: Mapping[str, Any]) -> Genotype:
     if "genotype" not in document:
         raise GenotypeError(f"genotype document without genotype; it needs {', '.join(known)}")
     if document["genotype"] is None:
-        raise GenotypeError(
-            "the genotype is recorded as empty: the derivation kept no edge, so nothing can be built"
-        )
-    return Genotype.from_dict(
-        document["genotype"], network=NetworkOptions.from_dict(document.get("network", {}))
-    )
+        raise GenotypeError("the genotype is recorded as empty: the derivation kept no edge, so nothing can be built")
+    return Genotype.from_dict(document["genotype"], network=NetworkOptions.from_dict(document.get("network", {})))
 
 
 def from_mapping(value: Mapping[str, Any]) -> Genotype:

@@ -50,9 +50,7 @@ def read_literal(text: str, *, last: bool = False) -> dict[str, Any]:
     if last:
         return _Parser(text, starts[-1]).genotype()
     if len(starts) > 1:
-        raise GenotypeError(
-            f"the text holds {len(starts)} genotypes, keep one: {_place(text, starts[1])} has another"
-        )
+        raise GenotypeError(f"the text holds {len(starts)} genotypes, keep one: {_place(text, starts[1])} has another")
     line = text.rfind("\n", 0, starts[0]) + 1
     before = re.search(r"[()'\"]", text[line : starts[0]])
     if before:
@@ -94,9 +92,7 @@ class _Parser:
             else:
                 key = FIELDS[len(fields)]
             if key not in FIELDS:
-                raise GenotypeError(
-                    f"{_place(self.text, at.at)}: {unknown('genotype field', key[:60], FIELDS)}"
-                )
+                raise GenotypeError(f"{_place(self.text, at.at)}: {unknown('genotype field', key[:60], FIELDS)}")
             if key in fields:
                 raise GenotypeError(f"{_place(self.text, at.at)}: {key} is given twice")
             fields[key] = self._value(depth=0)
@@ -131,9 +127,7 @@ class _Parser:
         self._take("(")
         bounds = self._values(")", depth=0)
         if len(bounds) not in (1, 2) or not all(isinstance(b, int) and abs(b) <= 1000 for b in bounds):
-            raise GenotypeError(
-                f"{_place(self.text, at.at)}: expected range(stop) or range(start, stop) of states"
-            )
+            raise GenotypeError(f"{_place(self.text, at.at)}: expected range(stop) or range(start, stop) of states")
         return list(range(*bounds))
 
     def _separator(self, closing: str) -> None:

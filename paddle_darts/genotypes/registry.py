@@ -118,9 +118,7 @@ def list_genotypes(pattern: str = "*") -> list[str]:
     """
     wanted = pattern.casefold()
     return sorted(
-        one.name
-        for one in _entries()
-        if any(fnmatchcase(text.casefold(), wanted) for text in (*one.keys, one.dataset))
+        one.name for one in _entries() if any(fnmatchcase(text.casefold(), wanted) for text in (*one.keys, one.dataset))
     )
 
 
@@ -128,9 +126,7 @@ def list_genotypes(pattern: str = "*") -> list[str]:
 def _entries() -> tuple[Entry, ...]:
     files = sorted(resource_dir("genotypes").glob("*.json"))
     if not files:
-        raise GenotypeError(
-            f"no genotype files in {resource_dir('genotypes')}: the installation is not complete"
-        )
+        raise GenotypeError(f"no genotype files in {resource_dir('genotypes')}: the installation is not complete")
     return tuple(one for path in files for one in _family(path))
 
 

@@ -41,8 +41,7 @@ def load(source: bytes | BinaryIO, *, name: str = "pickle", encoding: str = "byt
         raise DataError(f"{name}: {error}") from None
     except Exception as error:  # a damaged pickle can raise nearly anything, MemoryError included
         raise DataError(
-            f"{name}: not a readable pickle ({type(error).__name__}: {error}); the file is damaged or of "
-            "another kind"
+            f"{name}: not a readable pickle ({type(error).__name__}: {error}); the file is damaged or of another kind"
         ) from error
 
 
@@ -66,8 +65,7 @@ class _Unpickler(pickle._Unpickler):
             return _StandIn(_STAND_INS[module, name])
         except KeyError:
             raise DataError(
-                f"refused: it asks for {module}.{name}; only arrays, bytes, text, lists, dicts and numbers "
-                "are read"
+                f"refused: it asks for {module}.{name}; only arrays, bytes, text, lists, dicts and numbers are read"
             ) from None
 
 

@@ -27,9 +27,7 @@ KINDS = ("normal", "reduce")
 
 @dataclass
 class DartsOptions(MethodOptions):
-    __doc__ = (
-        MethodOptions.__doc__ or ""
-    ) + "    unrolled: second order: differentiate through one SGD step.\n"
+    __doc__ = (MethodOptions.__doc__ or "") + "    unrolled: second order: differentiate through one SGD step.\n"
     unrolled: bool = False
 
 
@@ -44,9 +42,7 @@ class Darts(SearchMethod):
         self.supernet = Supernet(spec)
         self.alphas = {kind: self._initial_alphas() for kind in KINDS}
         self.weights = self.supernet.weights()
-        self.weight_optimizer = sgd(
-            self.weights, options.learning_rate, options.momentum, options.weight_decay
-        )
+        self.weight_optimizer = sgd(self.weights, options.learning_rate, options.momentum, options.weight_decay)
         self.arch_optimizer = adam(self.alphas, options.arch_learning_rate, options.arch_weight_decay)
 
     def _initial_alphas(self) -> paddle.Tensor:
@@ -70,9 +66,7 @@ class Darts(SearchMethod):
         shared = {kind: CellMix(F.softmax(alpha, axis=-1)) for kind, alpha in self.alphas.items()}
         return [shared[kind] for kind in self.spec.kinds]
 
-    def loss(
-        self, batch: Batch, grads: str = "both", track_stats: bool = True
-    ) -> tuple[paddle.Tensor, paddle.Tensor]:
+    def loss(self, batch: Batch, grads: str = "both", track_stats: bool = True) -> tuple[paddle.Tensor, paddle.Tensor]:
         """Cross entropy (0-D) and logits of a batch under the current weights and alphas."""
         logits, _ = self.supernet(batch.images, self.mixture(), grads=grads, track_stats=track_stats)
         return cross_entropy(logits, batch.labels), logits
@@ -81,9 +75,7 @@ class Darts(SearchMethod):
         hyper = self.arch_gradient(train, valid)
         self.arch_optimizer.step(hyper.total)
         loss, logits = self.loss(train, grads="weights")
-        self.weight_optimizer.step(
-            gradients_or_none(loss, self.weight_optimizer.parameters), self.options.grad_clip
-        )
+        self.weight_optimizer.step(gradients_or_none(loss, self.weight_optimizer.parameters), self.options.grad_clip)
         return StepResult(float(loss), logits, float(hyper.loss))
 
     def arch_gradient(self, train: Batch, valid: Batch) -> HyperGradient:
@@ -113,9 +105,7 @@ class Darts(SearchMethod):
         return {kind: F.softmax(a.astype("float32"), axis=-1).numpy() for kind, a in self.alphas.items()}
 
     def derive(self) -> Genotype:
-        return darts_genotype(
-            self.probabilities(), self.spec.primitives, self.spec.steps, self.spec.multiplier
-        )
+        return darts_genotype(self.probabilities(), self.spec.primitives, self.spec.steps, self.spec.multiplier)
 
     def tensors(self) -> dict[str, dict[str, paddle.Tensor]]:
         return {

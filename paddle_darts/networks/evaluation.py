@@ -51,9 +51,7 @@ class EvaluationCell(nn.Layer):
         self._concat = concat
         self.out_channels = len(concat) * channels
 
-    def forward(
-        self, s0: paddle.Tensor, s1: paddle.Tensor, drop_prob: float, source: RandomSource
-    ) -> paddle.Tensor:
+    def forward(self, s0: paddle.Tensor, s1: paddle.Tensor, drop_prob: float, source: RandomSource) -> paddle.Tensor:
         states = [self.preprocess0(s0), self.preprocess1(s1)]
         for node in range(len(self._sources) // 2):
             inputs = []
@@ -107,13 +105,9 @@ class _EvaluationNetwork(nn.Layer):
             reduction = index in reductions
             channels = channels * 2 if reduction else channels
             edges, concat = (
-                (genotype.reduce, genotype.reduce_concat)
-                if reduction
-                else (genotype.normal, genotype.normal_concat)
+                (genotype.reduce, genotype.reduce_concat) if reduction else (genotype.normal, genotype.normal_concat)
             )
-            cell = EvaluationCell(
-                space, edges, concat, c_prev_prev, c_prev, channels, reduction, reduction_prev
-            )
+            cell = EvaluationCell(space, edges, concat, c_prev_prev, c_prev, channels, reduction, reduction_prev)
             self.cells.append(cell)
             reduction_prev = reduction
             c_prev_prev, c_prev = c_prev, cell.out_channels
@@ -155,9 +149,7 @@ class NetworkCIFAR(_EvaluationNetwork):
         super().__init__(auxiliary, drop_path_prob)
         width = stem_multiplier * init_channels
         self.stem = cifar_stem(in_channels, width)
-        self._build_cells(
-            space, genotype, layers, width, width, init_channels, False, num_classes, aux_bn=True
-        )
+        self._build_cells(space, genotype, layers, width, width, init_channels, False, num_classes, aux_bn=True)
 
     def _stem_states(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
         s = self.stem(x)

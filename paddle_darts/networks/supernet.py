@@ -137,9 +137,7 @@ class SearchCell(nn.Layer):
             self.preprocess0 = ReLUConvBN(c_prev_prev, channels, 1, 1, 0, spec.affine)
         self.preprocess1 = ReLUConvBN(c_prev, channels, 1, 1, 0, spec.affine)
         self._edges = get_space(spec.space).edges(spec.steps)
-        self._ops = nn.LayerList(
-            [MixedOp(spec, channels, edge_stride(reduction, source)) for _, source in self._edges]
-        )
+        self._ops = nn.LayerList([MixedOp(spec, channels, edge_stride(reduction, source)) for _, source in self._edges])
         self._steps, self._multiplier, self._reduction = spec.steps, spec.multiplier, reduction
 
     def forward(self, s0: paddle.Tensor, s1: paddle.Tensor, weights: _Scalars) -> paddle.Tensor:

@@ -17,13 +17,9 @@ from paddle_darts.nn.layers import BatchNorm, conv2d
 class ReLUConvBN(nn.Layer):
     """ReLU, convolution, batch norm."""
 
-    def __init__(
-        self, c_in: int, c_out: int, kernel: int, stride: int, padding: int, affine: bool = True
-    ) -> None:
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, padding: int, affine: bool = True) -> None:
         super().__init__()
-        self.op = nn.Sequential(
-            nn.ReLU(), conv2d(c_in, c_out, kernel, stride, padding), BatchNorm(c_out, affine)
-        )
+        self.op = nn.Sequential(nn.ReLU(), conv2d(c_in, c_out, kernel, stride, padding), BatchNorm(c_out, affine))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         return self.op(x)
@@ -32,9 +28,7 @@ class ReLUConvBN(nn.Layer):
 class DilConv(nn.Layer):
     """ReLU, dilated depthwise convolution, 1x1 convolution, batch norm."""
 
-    def __init__(
-        self, channels: int, kernel: int, stride: int, affine: bool = True, dilation: int = 2
-    ) -> None:
+    def __init__(self, channels: int, kernel: int, stride: int, affine: bool = True, dilation: int = 2) -> None:
         super().__init__()
         padding = dilation * (kernel // 2)
         self.op = nn.Sequential(
@@ -77,9 +71,7 @@ class FactorizedReduce(nn.Layer):
     def __init__(self, c_in: int, c_out: int, affine: bool = True) -> None:
         super().__init__()
         if c_out % 2:
-            raise ConfigError(
-                f"a stride-2 skip needs an even number of channels, got {c_out}; change init_channels"
-            )
+            raise ConfigError(f"a stride-2 skip needs an even number of channels, got {c_out}; change init_channels")
         self.relu = nn.ReLU()
         self.conv_1 = conv2d(c_in, c_out // 2, 1, 2)
         self.conv_2 = conv2d(c_in, c_out // 2, 1, 2)

@@ -49,9 +49,7 @@ class BatchNorm(nn.BatchNorm2D):
         if not self.training:
             return super().forward(x)
         mean, variance = paddle.zeros_like(self._mean), paddle.zeros_like(self._variance)
-        y = F.batch_norm(
-            x, mean, variance, self.weight, self.bias, training=True, momentum=0.0, epsilon=self._epsilon
-        )
+        y = F.batch_norm(x, mean, variance, self.weight, self.bias, training=True, momentum=0.0, epsilon=self._epsilon)
         if _track_running_statistics:
             n = x.shape[0] * x.shape[2] * x.shape[3]
             unbiased = n / (n - 1) if n > 1 else 1.0

@@ -68,9 +68,7 @@ class NamedOptimizer:
 
 def sgd(named: dict[str, paddle.Tensor], lr: float, momentum: float, weight_decay: float) -> NamedOptimizer:
     """SGD with momentum (no Nesterov, no dampening); L2 decay is added to the gradient of every parameter."""
-    optimizer = paddle.optimizer.Momentum(
-        lr, momentum, parameters=list(named.values()), weight_decay=weight_decay
-    )
+    optimizer = paddle.optimizer.Momentum(lr, momentum, parameters=list(named.values()), weight_decay=weight_decay)
     return NamedOptimizer(optimizer, named)
 
 

@@ -13,9 +13,7 @@ OPS: dict[str, OpBuilder] = {
     "none": lambda c, stride, affine: Zero(stride),
     "max_pool_3x3": lambda c, stride, affine: max_pool(stride),
     "avg_pool_3x3": lambda c, stride, affine: AvgPool(stride),
-    "skip_connect": lambda c, stride, affine: (
-        nn.Identity() if stride == 1 else FactorizedReduce(c, c, affine)
-    ),
+    "skip_connect": lambda c, stride, affine: nn.Identity() if stride == 1 else FactorizedReduce(c, c, affine),
     "sep_conv_3x3": lambda c, stride, affine: SepConv(c, 3, stride, affine),
     "sep_conv_5x5": lambda c, stride, affine: SepConv(c, 5, stride, affine),
     "sep_conv_7x7": lambda c, stride, affine: SepConv(c, 7, stride, affine),

@@ -77,9 +77,7 @@ def make_run(folder: Path, epochs: int = 20, genotype: dict | None = None, done:
                 "epoch": epoch,
                 "train_loss": 1.9 * math.exp(-2.6 * t) + 0.12 + rng.uniform(0, 0.05),
                 "train_top1": 96 - 62 * math.exp(-3.2 * t) + rng.uniform(-1, 1),
-                "valid_loss": 1.8 * math.exp(-2.2 * t) + 0.32 + rng.uniform(0, 0.08)
-                if epoch % 2 == 1
-                else None,
+                "valid_loss": 1.8 * math.exp(-2.2 * t) + 0.32 + rng.uniform(0, 0.08) if epoch % 2 == 1 else None,
                 "valid_top1": 90 - 58 * math.exp(-3.0 * t) + rng.uniform(-1, 1) if epoch % 2 == 1 else None,
                 "lr": 0.001 + 0.012 * (1 + math.cos(math.pi * t)),
                 "seconds": 41.5 + rng.uniform(-2, 2),
@@ -87,9 +85,7 @@ def make_run(folder: Path, epochs: int = 20, genotype: dict | None = None, done:
                 "genotype": current,
             }
         )
-        tables = {
-            kind: softmax_table(rng, 1.6 * t, chosen_ops(genotype[kind])) for kind in ("normal", "reduce")
-        }
+        tables = {kind: softmax_table(rng, 1.6 * t, chosen_ops(genotype[kind])) for kind in ("normal", "reduce")}
         alphas.append({"epoch": epoch, "ops": OPS, "probabilities": tables})
     lines = {"history.jsonl": history, "alphas.jsonl": alphas}
     for name, rows in lines.items():

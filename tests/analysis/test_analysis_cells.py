@@ -78,14 +78,9 @@ def test_pictures(tmp_path, backend, genotype):
 def test_labels_stand_in_the_dot_svg(tmp_path):
     if choose_backend() != "dot":
         pytest.skip("the Graphviz program dot is not installed")
-    [path] = draw_cell(
-        Genotype.from_dict(WITH_NONE), "normal", tmp_path / "n.a", ["svg"], caption="<epoch> 3"
-    )
+    [path] = draw_cell(Genotype.from_dict(WITH_NONE), "normal", tmp_path / "n.a", ["svg"], caption="<epoch> 3")
     assert path.name == "n.a.svg"
-    texts = [
-        "".join(e.itertext()).strip()
-        for e in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")
-    ]
+    texts = ["".join(e.itertext()).strip() for e in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
     assert texts.count("none") == 3 and "<epoch> 3" in texts and "c_{k-2}" in texts
     root = ElementTree.parse(path).getroot()
     width = float(root.get("width").removesuffix("pt"))
@@ -135,9 +130,7 @@ def luminance(colour):
 
 def test_colours_are_legible_and_families_differ():
     assert all(1.05 / (luminance(colour) + 0.05) >= 4.5 for colour in line_colours())
-    looks = {
-        op_style(op).colour for op in ("max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3", "none")
-    }
+    looks = {op_style(op).colour for op in ("max_pool_3x3", "skip_connect", "sep_conv_3x3", "dil_conv_3x3", "none")}
     assert len(looks) == 5
     assert op_style("sep_conv_5x5").width > op_style("sep_conv_3x3").width
     assert op_style("my_op") == op_style("my_op") and op_style("my_op").colour in line_colours()

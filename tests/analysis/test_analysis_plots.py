@@ -62,10 +62,7 @@ def test_heatmap_leaves_missing_values_blank():
 def test_curves_need_only_what_is_there(tmp_path):
     assert draw_curves([], tmp_path) == []
     assert draw_curves([{"epoch": 0, "train_loss": None, "note": "x"}], tmp_path) == []
-    rows = [
-        {"epoch": e, "train_loss": 1.0 / (e + 1), "valid_top1": 10.0 * e if e == 2 else None}
-        for e in range(4)
-    ]
+    rows = [{"epoch": e, "train_loss": 1.0 / (e + 1), "valid_top1": 10.0 * e if e == 2 else None} for e in range(4)]
     written = draw_curves(rows, tmp_path)
     assert [p.name for p in written] == ["curves.svg", "curves.png"]
     assert all(map(is_drawn, written))
@@ -78,9 +75,7 @@ def test_arch_weights_follow_a_staged_search(tmp_path):
         {"epoch": 1, "ops": ["sep_conv_3x3", "none"], "probabilities": {"normal": [[0.6, None]] * 5}},
     ]
     written = draw_arch_weights(rows, tmp_path)
-    assert [p.name for p in written] == ["arch_weights.svg", "arch_weights.png"] and all(
-        map(is_drawn, written)
-    )
+    assert [p.name for p in written] == ["arch_weights.svg", "arch_weights.png"] and all(map(is_drawn, written))
     assert draw_arch_weights([{"epoch": 0}], tmp_path) == []
 
 

@@ -149,9 +149,7 @@ def test_numbers_in_words():
     assert best_row([{}], "x") is None
 
 
-@pytest.mark.parametrize(
-    "low, high", [(0.12, 2.03), (31.0, 89.9), (0.001, 0.025), (5.0, 5.0), (0.0, 0.0), (-3.0, 1.0)]
-)
+@pytest.mark.parametrize("low, high", [(0.12, 2.03), (31.0, 89.9), (0.001, 0.025), (5.0, 5.0), (0.0, 0.0), (-3.0, 1.0)])
 def test_ticks_enclose_the_values(low, high):
     found = ticks(low, high, 5)
     assert found[0] <= low and found[-1] >= high and 2 <= len(found) <= 9 and found == sorted(set(found))

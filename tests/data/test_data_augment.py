@@ -79,9 +79,7 @@ def test_official_cutout_masks():
 
 def test_cutout_of_augment_is_the_mask():
     images = np.full((64, 3, 32, 32), 255, np.uint8)
-    out = augment(
-        images, rng=np.random.default_rng(1), augmentation=Augmentation(cutout_length=16), mean=MEAN, std=STD
-    )
+    out = augment(images, rng=np.random.default_rng(1), augmentation=Augmentation(cutout_length=16), mean=MEAN, std=STD)
     rng = np.random.default_rng(1)
     ys, xs = rng.integers(32, size=64), rng.integers(32, size=64)
     for image, y, x in zip(out, ys, xs, strict=True):
@@ -90,9 +88,7 @@ def test_cutout_of_augment_is_the_mask():
 
 def test_crop_reaches_every_offset_and_pads_with_black():
     images = np.full((4000, 1, 4, 4), 255, np.uint8)
-    out = augment(
-        images, rng=np.random.default_rng(0), augmentation=Augmentation(crop_padding=2), mean=[0], std=[1]
-    )
+    out = augment(images, rng=np.random.default_rng(0), augmentation=Augmentation(crop_padding=2), mean=[0], std=[1])
     assert set(np.unique(out)) == {0.0, 1.0}
     # the white square of 4 x 4 is shifted by -2..2 in both directions: 25 different pictures
     assert len({image.tobytes() for image in out}) == 25
@@ -101,9 +97,7 @@ def test_crop_reaches_every_offset_and_pads_with_black():
 def test_half_of_the_images_are_flipped():
     images = np.zeros((4000, 1, 1, 2), np.uint8)
     images[..., 1] = 255
-    out = augment(
-        images, rng=np.random.default_rng(0), augmentation=Augmentation(flip=True), mean=[0], std=[1]
-    )
+    out = augment(images, rng=np.random.default_rng(0), augmentation=Augmentation(flip=True), mean=[0], std=[1])
     assert 0.46 < out[:, 0, 0, 0].mean() < 0.54
 
 

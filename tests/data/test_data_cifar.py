@@ -100,9 +100,7 @@ def subset():
     return SUBSET
 
 
-@pytest.mark.parametrize(
-    "form", ["archive", "parent", "other name", "folder", "folder's parent", "no prefix"]
-)
+@pytest.mark.parametrize("form", ["archive", "parent", "other name", "folder", "folder's parent", "no prefix"])
 def test_all_forms_are_found(form, tmp_path):
     files = cifar10_files()
     if form == "archive":

@@ -139,9 +139,7 @@ REFUSED = {
     + b"("
     + _global(b"numpy", b"ndarray")
     + b"(K\x00tC\x01btR.",
-    "short content": py2_batch(np.zeros((2, 4), np.uint8), [1]).replace(
-        b"U\x08" + bytes(8), b"U\x07" + bytes(7)
-    ),
+    "short content": py2_batch(np.zeros((2, 4), np.uint8), [1]).replace(b"U\x08" + bytes(8), b"U\x07" + bytes(7)),
     "odd byte order": b"\x80\x02" + py2_array(np.zeros(2, np.uint8), order=b"(2,)") + b".",
     "unknown protocol": b"\x80\x09K\x01.",
     "out-of-band buffer": b"\x80\x05\x97.",

@@ -31,9 +31,7 @@ def cells(draw):
     ops = st.sampled_from(PRIMITIVES + EVAL_ONLY_OPS)
     edges = [(draw(ops), draw(st.integers(0, k // 2 + 1))) for k in range(2 * nodes)]
     states = st.permutations(range(nodes + 2))
-    return edges, draw(st.one_of(st.just(list(range(2, nodes + 2))), states))[
-        : draw(st.integers(1, nodes + 2))
-    ]
+    return edges, draw(st.one_of(st.just(list(range(2, nodes + 2))), states))[: draw(st.integers(1, nodes + 2))]
 
 
 @st.composite
@@ -91,15 +89,11 @@ def test_nested_style_groups_by_node():
     one = parse_genotype(card)
     assert one.normal[2] == ("none", 2) and one.count("none") == 3
     assert format_genotype(one, "nested") == card.replace("[2])", "range(2, 3))")
-    assert format_genotype(one, "markdown").startswith(
-        "Genotype(normal=\\[\\[('none', 1), ('skip\\_connect', 0)\\]"
-    )
+    assert format_genotype(one, "markdown").startswith("Genotype(normal=\\[\\[('none', 1), ('skip\\_connect', 0)\\]")
 
 
 def test_last_of_a_log():
-    log = (
-        f"genotype = {genotype('DARTS_V1')}\nepoch (1/2)\nstep (2) genotype = {LITERAL} took (3 s)\nacc 99\n"
-    )
+    log = f"genotype = {genotype('DARTS_V1')}\nepoch (1/2)\nstep (2) genotype = {LITERAL} took (3 s)\nacc 99\n"
     assert parse_genotype(log, last=True) == DARTS
     assert parse_genotype("x" * 200_000 + "\n" + log, last=True) == DARTS
     with pytest.raises(GenotypeError, match=r"2 genotypes.*line 3"):
@@ -208,9 +202,7 @@ def test_damaged_literals_parse_or_are_a_genotype_error(data):
 @given(
     value=st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-        lambda inner: (
-            st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(list(DARTS.to_dict())), inner)
-        ),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(list(DARTS.to_dict())), inner),
     )
 )
 def test_any_json_parses_or_is_a_genotype_error(value):

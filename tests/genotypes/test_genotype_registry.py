@@ -33,9 +33,7 @@ def published():
         yield f"PDARTS_CARD_SEED{card['random_seed']}", card["flat"]
 
 
-@pytest.mark.parametrize(
-    "name, cells", list(published()), ids=lambda value: value if isinstance(value, str) else ""
-)
+@pytest.mark.parametrize("name, cells", list(published()), ids=lambda value: value if isinstance(value, str) else "")
 def test_published_cells_are_in_the_registry(name, cells):
     assert genotype(name).to_dict() == {key: cells[key] for key in genotype(name).to_dict()}
 

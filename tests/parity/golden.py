@@ -64,9 +64,7 @@ class Golden:
         """max|a-b| <= atol + rtol*max|b|; integers and text exactly."""
         expected = self.input(key)
         got = value.numpy() if isinstance(value, paddle.Tensor) else np.asarray(value)
-        assert got.shape == expected.shape, (
-            f"{self.path.name}: {key} has shape {got.shape}, not {expected.shape}"
-        )
+        assert got.shape == expected.shape, f"{self.path.name}: {key} has shape {got.shape}, not {expected.shape}"
         if expected.dtype.kind not in "fc":
             assert np.array_equal(got, expected), f"{self.path.name}: {key} differs"
             return

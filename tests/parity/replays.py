@@ -68,9 +68,7 @@ class RecordedMasks(RandomSource):
         return next(self._masks, None) is None
 
 
-def weight(
-    golden: Golden, parameters: dict[str, paddle.Tensor], name: str, value: paddle.Tensor
-) -> np.ndarray:
+def weight(golden: Golden, parameters: dict[str, paddle.Tensor], name: str, value: paddle.Tensor) -> np.ndarray:
     """A value that belongs to a parameter, in PyTorch's layout."""
     array = value.numpy()
     is_linear = name.endswith("classifier.weight")
@@ -91,9 +89,7 @@ def build_evaluation(golden: Golden) -> nn.Layer:
     a = golden.args
     check_batch_norm(a)
     assert a["affine"] and not a["pool_bn"]
-    arch = read_genotype(
-        golden.meta["genotype_json"], NetworkOptions(aux_bn=a["aux_bn"], reductions=a["reductions"])
-    )
+    arch = read_genotype(golden.meta["genotype_json"], NetworkOptions(aux_bn=a["aux_bn"], reductions=a["reductions"]))
     options = {"stem_multiplier": a["stem_multiplier"]} if a["stem"] == "cifar" else {}
     network = build_network(
         arch,
@@ -206,11 +202,7 @@ def build_search(golden: Golden, unrolled: bool = False) -> Darts:
     options = DartsOptions(unrolled=unrolled)
     if "optimizer_weights" in a:
         assert a["optimizer_weights"]["type"] == "SGD" and not a["nesterov"]
-        assert (
-            a["optimizer_arch"]["type"] == "Adam"
-            and a["arch_betas"] == [0.5, 0.999]
-            and a["adam_eps"] == 1e-8
-        )
+        assert a["optimizer_arch"]["type"] == "Adam" and a["arch_betas"] == [0.5, 0.999] and a["adam_eps"] == 1e-8
         assert a["hvp_r"] == 0.01 and a["optimizer_weights"]["dampening"] == 0.0
         options = DartsOptions(
             learning_rate=a["lr"],
@@ -266,9 +258,7 @@ def replay_architect(golden: Golden) -> None:
             train = Batch(tensor(golden.input("input_train")), tensor(golden.input("target_train")))
             valid = Batch(tensor(golden.input("input_valid")), tensor(golden.input("target_valid")))
             hyper = method.arch_gradient(train, valid)
-            assert all(np.array_equal(before[n], w.numpy()) for n, w in method.weights.items()), (
-                "weights moved"
-            )
+            assert all(np.array_equal(before[n], w.numpy()) for n, w in method.weights.items()), "weights moved"
             for i, kind in enumerate(method.alphas):
                 golden.check(f"{tag}/grad/arch/alphas_{kind}", hyper.total[i])
                 if variant["unrolled"]:
@@ -376,8 +366,7 @@ def replay_genotype_cases(golden: Golden) -> None:
     with precision("float32"):
         for i, expected in enumerate(golden.meta["genotype_json"]):
             strengths = {
-                kind: edge_strengths(golden, f"case{i:02d}", kind, a["steps"])
-                for kind in ("normal", "reduce")
+                kind: edge_strengths(golden, f"case{i:02d}", kind, a["steps"]) for kind in ("normal", "reduce")
             }
             derived = darts_genotype(strengths, tuple(a["primitives"]), a["steps"], a["multiplier"])
             assert derived == read_genotype(expected), f"case {i}"
@@ -446,11 +435,7 @@ def schedule_value(case: dict[str, Any], epoch: int) -> float:
     )
     if not case.get("warmup"):
         return value
-    rule = (
-        "override"
-        if "base" in str(case["warmup"]) and "current" not in str(case["warmup"]).lower()
-        else "scale"
-    )
+    rule = "override" if "base" in str(case["warmup"]) and "current" not in str(case["warmup"]).lower() else "scale"
     return schedules.warm_up(epoch, value, base, rule)
 
 

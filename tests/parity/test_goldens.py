@@ -21,9 +21,7 @@ def collect(roots: list[Path]) -> list[Path]:
     for root in roots:
         if not root.is_dir():
             raise pytest.UsageError(f"--goldens {root}: no such folder")
-        files = golden_files(root) or [
-            f for d in sorted(root.iterdir()) if d.is_dir() for f in golden_files(d)
-        ]
+        files = golden_files(root) or [f for d in sorted(root.iterdir()) if d.is_dir() for f in golden_files(d)]
         if not files:
             raise pytest.UsageError(f"--goldens {root}: no .npz or .json file there or in its folders")
         found += files
