@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from paddle_darts.errors import PaddleDartsError, unknown
-from paddle_darts.threads import set_threads
+from paddle_darts.threads import import_paddle
 
 #: Flags of the official programs that mean something else here, or nothing: flag -> (ours or None, what to say).
 OFFICIAL = {
@@ -37,7 +37,7 @@ def run_command(name: str, argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     logging.getLogger("paddle_darts").setLevel(logging.INFO)
-    set_threads(_threads(argv))
+    import_paddle(_threads(argv))
     try:
         return COMMANDS[name](argv) or 0
     except PaddleDartsError as error:

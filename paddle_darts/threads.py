@@ -1,9 +1,12 @@
-"""How many CPU threads Paddle uses; must be decided before Paddle is imported, so nothing here imports it."""
+"""Getting ready for `import paddle`: how many CPU threads it uses is fixed by then. Nothing here imports it early."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
+import warnings
 
 
 def available_cores() -> int:
@@ -13,14 +16,22 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def set_threads(threads: int | None) -> None:
-    """Makes a later `import paddle` use ``threads`` CPU threads (None: what the environment says, else all cores).
+def import_paddle(threads: int | None) -> None:
+    """Imports Paddle with ``threads`` CPU threads (None: what OMP_NUM_THREADS says, else Paddle's default of one).
 
-    Has no effect once Paddle is imported.
+    One is the default because the operators that dominate a search (depthwise convolutions, pooling) are
+    single-threaded in Paddle, and the small ones run slower on two threads than on one (docs/numerics.md).
+    Paddle's remarks about the number of threads and a missing ccache are left out: the number is wanted, and nothing
+    is compiled. Has no effect once Paddle is imported.
     """
     if "paddle" in sys.modules:
         return
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(max(1, threads))
-    else:
-        os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
+    warnings.filterwarnings("ignore", message=".*ccache.*")
+    remarks = io.StringIO()
+    with contextlib.redirect_stderr(remarks):
+        import paddle  # noqa: F401
+    kept = [line for line in remarks.getvalue().splitlines() if "OMP_NUM_THREADS" not in line]
+    if kept:
+        print("\n".join(kept), file=sys.stderr)

@@ -200,7 +200,7 @@ class SearchController(Loop):
                 "title": f"{self.config['method']} on {self.config['dataset']}",
                 "next_command": self.next_command,
                 "parameters": sum(w.numel().item() for w in self.method.supernet.weights().values()),
-                "result": {"valid_top1": last["valid_top1"], "genotype": last["genotype"]},
+                "result": {"valid_top1": last["valid_top1"]},
                 "wall_seconds": round(sum(row["seconds"] for row in self.rows), 1),
             }
         )

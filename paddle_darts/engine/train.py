@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +21,7 @@ from paddle_darts.engine.dashboard import Dashboard
 from paddle_darts.engine.loop import Loop, StepLosses
 from paddle_darts.engine.recipes import train_settings
 from paddle_darts.engine.rundir import RunDirectory, default_name
-from paddle_darts.genotypes import Genotype, format_genotype, genotype
+from paddle_darts.genotypes import Genotype, NetworkOptions, format_genotype, genotype, genotype_document
 from paddle_darts.io.rng import seed_everything
 from paddle_darts.networks import build_network
 from paddle_darts.nn.drop import RandomSource
@@ -64,8 +65,7 @@ class Trainer(Loop):
         run_dir = RunDirectory(config.run_dir or default_name("train", arch_label(config.arch), config.dataset))
         mean, std = normalisation(config, bundle)
         resolved = {**asdict(config), "mean": mean, "std": std, "run_dir": str(run_dir.path)}
-        # a run must not depend on files elsewhere: the genotype itself goes into its settings
-        resolved["arch"] = self.genotype.name or format_genotype(self.genotype, "python")
+        resolved["arch"] = arch_setting(self.genotype)
         super().__init__(resolved, environment.describe(device), run_dir, config.epochs, callbacks)
         if callbacks is None:
             self.callbacks.insert(1, Dashboard())
@@ -171,6 +171,14 @@ def build_from_config(config: TrainConfig, arch: Genotype, bundle: DataBundle) -
         stem=config.stem,
         in_channels=bundle.channels,
     )
+
+
+def arch_setting(arch: Genotype) -> str:
+    """The genotype as a setting that depends on no file elsewhere: its registered name, else itself."""
+    if arch.name:
+        return arch.name
+    plain = arch.network == NetworkOptions()
+    return format_genotype(arch, "python") if plain else json.dumps(genotype_document(arch))
 
 
 def arch_label(arch: str | None) -> str:

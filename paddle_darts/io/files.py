@@ -14,11 +14,14 @@ import yaml
 
 log = logging.getLogger(__name__)
 
+#: How the names of files begin that are being written; what a killed process leaves of them may be deleted.
+PARTIAL = ".partial-"
+
 
 def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
     """Lets ``write`` fill a temporary file beside ``path`` (same suffix), flushes it to disk, moves it into place."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f"{PARTIAL}{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:

@@ -149,15 +149,16 @@ class SearchCell(nn.Layer):
             y = self._ops[row](states[source], weights.ops[row], weights.active_row(row))
             if y is not None and weights.edges is not None:
                 y = y * weights.edges[row]
-            if y is not None and weights.offset is not None:
-                y = y + weights.offset[row]
+            if weights.offset is not None:
+                # also where only `none` was chosen: the gradient of what was not chosen passes through here
+                y = self._filled(y, states) + weights.offset[row]
             if y is not None:
                 totals[node] = y if totals[node] is None else totals[node] + y
         states.append(self._filled(totals[-1], states))
         return paddle.concat(states[-self._multiplier :], axis=1)
 
     def _filled(self, total: paddle.Tensor | None, states: list[paddle.Tensor]) -> paddle.Tensor:
-        """The value of a node; zeros when nothing but `none` is active on its edges."""
+        """The value of a node or an edge; zeros of its shape when nothing but `none` is active there."""
         return Zero(2 if self._reduction else 1)(states[0]) if total is None else total
 
 

@@ -38,7 +38,8 @@ class BatchNorm(nn.BatchNorm2D):
     Paddle accumulates the biased batch variance (PyTorch: the unbiased one, factor n/(n-1) with n = B*H*W) and
     rounds the momentum to float32 even in float64; so the batch statistics are taken from the kernel (momentum 0)
     and averaged here. Outputs and gradients are Paddle's. ``momentum`` 0.9 is PyTorch's 0.1. ``affine=False`` has
-    neither scale nor shift (supernets). With n = 1 the variance stays biased (zero) instead of undefined.
+    neither scale nor shift (supernets). With n = 1 Paddle's kernels hand the input through unchanged; the running
+    statistics then stay as they are (PyTorch refuses such a batch).
     """
 
     def __init__(self, channels: int, affine: bool = True) -> None:
@@ -50,12 +51,11 @@ class BatchNorm(nn.BatchNorm2D):
             return super().forward(x)
         mean, variance = paddle.zeros_like(self._mean), paddle.zeros_like(self._variance)
         y = F.batch_norm(x, mean, variance, self.weight, self.bias, training=True, momentum=0.0, epsilon=self._epsilon)
-        if _track_running_statistics:
-            n = x.shape[0] * x.shape[2] * x.shape[3]
-            unbiased = n / (n - 1) if n > 1 else 1.0
+        n = x.shape[0] * x.shape[2] * x.shape[3]
+        if _track_running_statistics and n > 1:
             with paddle.no_grad():
                 self._average(self._mean, mean, 1.0)
-                self._average(self._variance, variance, unbiased)
+                self._average(self._variance, variance, n / (n - 1))
         return y
 
     def _average(self, running: paddle.Tensor, batch: paddle.Tensor, factor: float) -> None:

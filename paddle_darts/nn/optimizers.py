@@ -62,7 +62,8 @@ class NamedOptimizer:
         theirs = {}
         for key, tensor in state.items():
             name, slot = key.rsplit("/", 1)
-            theirs[f"{self._named[name].name}_{slot}"] = tensor
+            # Paddle keeps what it is given until the next step: a copy, or the giver would still change it
+            theirs[f"{self._named[name].name}_{slot}"] = tensor.clone()
         self._optimizer.set_state_dict(theirs)
 
 

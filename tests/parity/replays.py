@@ -27,7 +27,7 @@ from paddle_darts.methods.derivation import darts_genotype
 from paddle_darts.networks import SupernetSpec, build_network
 from paddle_darts.networks.official import load_official, official_name, our_name
 from paddle_darts.nn import schedules
-from paddle_darts.nn.blocks import FactorizedReduce, ReLUConvBN
+from paddle_darts.nn.blocks import DilConv, FactorizedReduce, ReLUConvBN, SepConv
 from paddle_darts.nn.drop import RandomSource, drop_path
 from paddle_darts.nn.layers import trainable
 from paddle_darts.nn.losses import cross_entropy
@@ -335,12 +335,23 @@ def spy(optimizer: Any) -> list[list[paddle.Tensor]]:
 def replay_ops(golden: Golden) -> None:
     a = golden.args
     check_batch_norm(a)
-    modules = {"FactorizedReduce": FactorizedReduce, "ReLUConvBN": ReLUConvBN}
     with precision("float64"):
         for case in a["cases"]:
             run_op(golden, case["key"], DARTS.build(case["op"], a["C"], case["stride"], case["affine"]))
         for module in a["modules"]:
-            run_op(golden, module["key"], modules[module["cls"]](*module["args"], affine=module["affine"]))
+            run_op(golden, module["key"], build_module(module["cls"], module["args"], module["affine"]))
+
+
+def build_module(cls: str, args: list[int], affine: bool) -> nn.Layer:
+    """A block by the name and the positional arguments of the official class."""
+    if cls in ("FactorizedReduce", "ReLUConvBN"):
+        return {"FactorizedReduce": FactorizedReduce, "ReLUConvBN": ReLUConvBN}[cls](*args, affine=affine)
+    assert cls in ("SepConv", "DilConv"), f"no module {cls}"
+    c_in, c_out, kernel, stride, padding, *dilation = args
+    assert c_in == c_out, f"our {cls} keeps the number of channels"
+    assert padding == (dilation[0] if dilation else 1) * (kernel // 2)
+    block = SepConv if cls == "SepConv" else DilConv
+    return block(c_in, kernel, stride, affine, *dilation)
 
 
 def run_op(golden: Golden, key: str, op: nn.Layer) -> None:
