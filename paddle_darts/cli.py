@@ -185,7 +185,9 @@ def _threads(argv: list[str]) -> int | None:
 
 
 def _peek(argv: list[str], name: str) -> str | None:
-    """The value of a setting in the flags, or in the recipe file that they name."""
+    """The value of a setting in the flags, or in the recipe file or the run to resume that they name."""
+    from pathlib import Path
+
     import yaml
 
     from paddle_darts.resources import find_config
@@ -193,20 +195,20 @@ def _peek(argv: list[str], name: str) -> str | None:
     found: dict[str, str] = {}
     for i, word in enumerate(argv):
         key, equals, value = word.partition("=")
-        if key in (f"--{name}", "-c", "--config"):
-            found[key.lstrip("-")[:1] if key != f"--{name}" else name] = (
-                value if equals else "".join(argv[i + 1 : i + 2])
-            )
-    if name in found:
-        return found[name]
-    recipe = find_config(found["c"]) if found.get("c") else None
-    if recipe is None:
-        return None
-    try:
-        value = (yaml.safe_load(recipe.read_text(encoding="utf-8")) or {}).get(name)
-    except (OSError, ValueError, AttributeError, yaml.YAMLError):
-        return None
-    return None if value is None else str(value)
+        if key in (f"--{name}", "-c", "--config", "--run_dir"):
+            found["--config" if key == "-c" else key] = value if equals else "".join(argv[i + 1 : i + 2])
+    if f"--{name}" in found:
+        return found[f"--{name}"]
+    recipe = find_config(found["--config"]) if "--config" in found else None
+    stored = Path(found["--run_dir"]) / "config.yaml" if "--resume" in argv and "--run_dir" in found else None
+    for path in (recipe, stored):
+        try:
+            value = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(name) if path else None
+        except (OSError, ValueError, AttributeError, yaml.YAMLError):
+            continue  # reported later, by what reads the settings in earnest
+        if value is not None:
+            return str(value)
+    return None
 
 
 def _run(loop: Any) -> Any:
@@ -219,6 +221,9 @@ def _run(loop: Any) -> Any:
         print(stop, file=sys.stderr)
         print(f"resume:    {loop.resume_command}")
         return 128 + stop.signum
+    except KeyboardInterrupt:  # asked twice: stopped without saving
+        print(f"resume:    {loop.resume_command}")
+        return 130
 
 
 def _print_dry_run(loop: Any) -> int:

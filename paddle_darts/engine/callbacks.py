@@ -44,7 +44,9 @@ class Callback:
 
 
 class ProgressBar(Callback):
-    """One bar over all steps of the run, with the remaining time."""
+    """One bar over all steps of the run, with the remaining time; none for steps made by hand."""
+
+    _bar: Any = None
 
     def on_search_begin(self, search: Loop) -> None:
         from tqdm.auto import tqdm
@@ -54,6 +56,8 @@ class ProgressBar(Callback):
         self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, file=sys.stderr, mininterval=0.5)
 
     def on_step_end(self, search: Loop, step: int, logs: Logs) -> None:
+        if self._bar is None:
+            return
         self._bar.set_description(f"epoch {search.epoch + 1}/{search.epochs}", refresh=False)
         self._bar.set_postfix(loss=f"{logs['loss']:.3f}", top1=f"{logs['top1']:.1f}%", refresh=False)
         self._bar.update()
@@ -62,7 +66,7 @@ class ProgressBar(Callback):
         self._bar.close()
 
     def on_exception(self, search: Loop, exc: BaseException) -> None:
-        if hasattr(self, "_bar"):
+        if self._bar is not None:
             self._bar.close()
 
 

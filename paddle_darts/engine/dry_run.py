@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import statistics
 import time
@@ -51,13 +52,12 @@ def dry_run(loop: Loop, steps: int = 3) -> Estimate:
     """Runs ``steps`` + 1 real steps (the first warms up) and extrapolates; ``loop`` must not be used afterwards."""
     loop.callbacks = []
     loop.begin_epoch(0)
-    batches = itertools.cycle(itertools.islice(loop.batches(0, 0), steps + 1))
     times = []
-    for _ in range(steps + 1):
-        batch = next(batches)
-        began = time.perf_counter()
-        loop.step(batch)
-        times.append(time.perf_counter() - began)
+    with contextlib.closing(loop.batches(0, 0)) as batches:
+        for batch in itertools.islice(itertools.cycle(itertools.islice(batches, steps + 1)), steps + 1):
+            began = time.perf_counter()
+            loop.step(batch)
+            times.append(time.perf_counter() - began)
     tensors = loop.tensors()
     # weights hold the running statistics as well; what is trained is what an optimizer keeps momentum for
     parameters = sum(t.numel().item() for k, t in tensors["optimizer_weights"].items() if k.endswith("velocity_0"))

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import re
+import shlex
 import sys
 from typing import Any
 
@@ -55,7 +56,7 @@ def check_threads(wanted: int | None) -> None:
 def describe(device: str) -> dict[str, Any]:
     """The content of environment.json."""
     return {
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "paddle_darts": paddle_darts.__version__,
         "paddle": paddle.__version__,
         "numpy": np.__version__,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import math
+import os
 import shlex
 import signal
 import sys
@@ -15,11 +15,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import paddle
 import psutil
 
 from paddle_darts.engine.callbacks import Callback, Pictures, ProgressBar
-from paddle_darts.engine.checkpoint import load_checkpoint, read_pointer, save_checkpoint, tensor_bytes
+from paddle_darts.engine.checkpoint import (
+    Groups,
+    checkpoint_name,
+    has_checkpoint,
+    load_checkpoint,
+    read_pointer,
+    save_checkpoint,
+    tensor_bytes,
+)
+from paddle_darts.engine.dashboard import Dashboard
 from paddle_darts.engine.rundir import RunDirectory
 from paddle_darts.errors import NonFiniteLossError, RunError
 from paddle_darts.io import rng
@@ -86,11 +96,12 @@ class Loop(ABC):
         callbacks: Sequence[Callback] | None = None,
     ) -> None:
         self.config, self.environment, self.run_dir, self.epochs = dict(config), environment, run_dir, epochs
-        self.callbacks = [ProgressBar(), Pictures()] if callbacks is None else list(callbacks)
+        self.callbacks = [ProgressBar(), Dashboard(), Pictures()] if callbacks is None else list(callbacks)
         self.epoch = self.step_in_epoch = 0
         self.meter = Meter()
         self.rows: list[dict[str, Any]] = []
         self._epoch_begun = False
+        self._started = False
         self._signal: int | None = None
 
     # ---- what a subclass provides
@@ -178,7 +189,7 @@ class Loop(ABC):
         return {
             "epoch": self.epoch,
             "step": self.step_in_epoch,
-            "meter": vars(self.meter),
+            "meter": dict(vars(self.meter)),
             "rng": rng.capture(),
             "loop": self.state(),
             "best": self._best(),
@@ -191,10 +202,12 @@ class Loop(ABC):
         return f"python tools/{tool}.py --run_dir {shlex.quote(str(self.run_dir.path))} --resume"
 
     def save(self, best: bool = False) -> None:
-        """Writes a checkpoint of the present position."""
-        name = f"epoch-{self.epoch:04d}-step-{self.step_in_epoch:06d}"
-        pointers = ("latest", "best") if best else ("latest",)
-        save_checkpoint(self.run_dir.checkpoints, name, self.tensors(), self.state_dict(), pointers)
+        """Writes a checkpoint of the present position; NonFiniteLossError instead of one that leads nowhere."""
+        groups = self.tensors()
+        self._check_numbers(groups)
+        name = checkpoint_name(self.epoch, self.step_in_epoch)
+        pointers = ("best", "latest") if best else ("latest",)
+        save_checkpoint(self.run_dir.checkpoints, name, groups, self.state_dict(), pointers)
         self._saved_at = time.monotonic()
 
     # ---- the parts of a run
@@ -206,24 +219,34 @@ class Loop(ABC):
             self.run_dir.create({**self.config, "resume": False}, self.environment)
         self.run_dir.open_log()
         self._saved_at = time.monotonic()
-        if resuming and read_pointer(self.run_dir.checkpoints) is not None:
+        if resuming and has_checkpoint(self.run_dir.checkpoints):
             self._load()
-        else:
-            self.run_dir.check_space(tensor_bytes(self.tensors()))
-            if resuming:
-                log.info("%s has no checkpoint yet: starting from the beginning", self.run_dir.path)
+        elif resuming:
+            log.warning("%s has no checkpoint yet: starting from the beginning", self.run_dir.path)
+        elif self.config.get("resume"):
+            log.warning("%s holds no run to resume: starting it", self.run_dir.path)
+        self.run_dir.check_space(tensor_bytes(self.tensors()))
+        if resuming:
+            self.run_dir.write_history(self.rows)
         self.prepare_files()
+        self._started = True
         log.info("run directory: %s", self.run_dir.path)
 
     def _load(self) -> None:
         groups, state = load_checkpoint(self.run_dir.checkpoints)
-        self.load_tensors(groups)
-        self.load_state(state["loop"])
-        rng.restore(state["rng"])
-        self.epoch, self.step_in_epoch = state["epoch"], state["step"]
-        vars(self.meter).update(state["meter"])
-        self.rows = [row for row in self.run_dir.history() if row["epoch"] < self.epoch]
-        self.run_dir.write_history(self.rows)
+        try:
+            self.load_tensors(groups)
+            self.load_state(state["loop"])
+            rng.restore(state["rng"])
+            self.epoch, self.step_in_epoch = state["epoch"], state["step"]
+            vars(self.meter).update(state["meter"])
+        except (KeyError, TypeError, ValueError, AssertionError) as error:
+            found = read_pointer(self.run_dir.checkpoints)
+            raise RunError(f"the checkpoint {found} does not fit this run: {error!r}") from error
+        self.rows = [row for row in self.run_dir.history() if row.get("epoch", self.epoch) < self.epoch]
+        if [row["epoch"] for row in self.rows] != list(range(self.epoch)):
+            history = self.run_dir.path / "history.jsonl"
+            raise RunError(f"{history} is damaged: it must have one row for each of the {self.epoch} finished epochs")
         log.info("resumed at epoch %d, step %d", self.epoch, self.step_in_epoch)
 
     def _run_epoch(self) -> None:
@@ -255,13 +278,14 @@ class Loop(ABC):
         self.run_dir.write_history(self.rows)
         self.epoch, self.step_in_epoch, self.meter = epoch + 1, 0, Meter()
         self._epoch_begun = False
+        measured = [k for k in ("valid_loss", "valid_top1", "test_loss", "test_top1") if row[k] is not None]
         log.info(
             "epoch %d lr %e train_loss %f train_acc %f %s",
             epoch,
             row["lr"],
             row["train_loss"],
             row["train_top1"],
-            " ".join(f"{k} {row[k]:f}" for k in ("valid_loss", "valid_top1", "test_loss", "test_top1") if row[k]),
+            " ".join(f"{key} {row[key]:f}" for key in measured),
         )
         self._call("on_epoch_end", epoch, {**row, **extra})
         self.save(best)
@@ -274,12 +298,25 @@ class Loop(ABC):
     def _check_finite(self, losses: StepLosses) -> None:
         for name, loss in (("training", losses.loss), ("validation", losses.arch_loss)):
             if loss is not None and not math.isfinite(loss):
-                last = read_pointer(self.run_dir.checkpoints)
                 raise NonFiniteLossError(
                     f"the {name} loss became {loss} at epoch {self.epoch}, step {self.step_in_epoch} (batch "
-                    f"{self.step_in_epoch} of {self.steps_per_epoch}); last good checkpoint: {last or 'none yet'}. "
+                    f"{self.step_in_epoch} of {self.steps_per_epoch}); last good checkpoint: {self._last_good}. "
                     "Lower --learning_rate or check the data"
                 )
+
+    def _check_numbers(self, groups: Groups) -> None:
+        """The loss of a step is that before its update: NaN may be in the weights before any loss shows it."""
+        for group, tensors in groups.items():
+            for name, tensor in tensors.items():
+                if np.isnan(tensor.numpy()).any():
+                    raise NonFiniteLossError(
+                        f"{group} {name} became NaN before epoch {self.epoch}, step {self.step_in_epoch}; last good "
+                        f"checkpoint: {self._last_good}. Lower --learning_rate or check the data"
+                    )
+
+    @property
+    def _last_good(self) -> str:
+        return str(read_pointer(self.run_dir.checkpoints) or "none yet")
 
     # ---- stopping and failing
     def _stop_or_save(self) -> None:
@@ -295,6 +332,7 @@ class Loop(ABC):
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
         """Signals ask for a stop at the next step; whatever ends the run is told to callbacks and the log."""
+        self._signal = None
         main = threading.current_thread() is threading.main_thread()
         signals = (signal.SIGINT, signal.SIGTERM) if main else ()
         before = {number: signal.signal(number, self._ask_to_stop) for number in signals}
@@ -302,16 +340,9 @@ class Loop(ABC):
             yield
         except BaseException as error:
             self._call("on_exception", error)
-            if isinstance(error, OSError) and error.errno in (
-                errno.ENOSPC,
-                errno.EDQUOT,
-                errno.EROFS,
-                errno.EACCES,
-            ):
-                last = read_pointer(self.run_dir.checkpoints)
+            if self._started and isinstance(error, RunError) and isinstance(error.__cause__, OSError):
                 raise RunError(
-                    f"{self.run_dir.path} cannot be written to: {error}. Last good checkpoint: {last or 'none yet'}; "
-                    f"make room, then: {self.resume_command}"
+                    f"{error}; last good checkpoint: {self._last_good}; make room, then: {self.resume_command}"
                 ) from error
             raise
         finally:
@@ -323,7 +354,8 @@ class Loop(ABC):
         if self._signal is not None:
             raise KeyboardInterrupt  # asked twice: do not wait for the step
         self._signal = signum
-        print("\nstopping after this step ...", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # not by way of sys.stderr: the signal may have come while it was writing
+            os.write(2, b"\nstopping after this step ...\n")
 
     def _call(self, hook: str, *args: Any) -> None:
         for callback in self.callbacks:

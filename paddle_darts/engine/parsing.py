@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -24,12 +26,20 @@ def make_parser(prog: str, classes: Sequence[type], description: str) -> Argumen
 
 
 def typed(classes: Sequence[type], values: Mapping[str, Any], source: str) -> list[Any]:
-    """One object per class from a flat mapping, defaults filled in; ConfigError names wrong types."""
+    """One object per class from a flat mapping, defaults filled in; ConfigError names wrong types and values."""
     parser = make_parser("settings", classes, "")
+    hints = _hints(classes)
+    for name, value in values.items():
+        # jsonargparse takes None for any type
+        if name in hints and value is None and type(None) not in get_args(hints[name]):
+            raise ConfigError(f"{source}: {_wrong(name, value, hints[name])}")
     try:
         parsed = parser.parse_object(dict(values)).as_dict()
     except ArgumentError as error:
-        raise ConfigError(f"{source}: {_readable(error)}") from None
+        raise ConfigError(f"{source}: {_readable(error, hints, values)}") from None
+    for name, value in parsed.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"{source}: {name} must be a finite number, got {value}")
     return [cls(**{f.name: parsed[f.name] for f in fields(cls)}) for cls in classes]
 
 
@@ -39,7 +49,7 @@ def read_flags(argv: Sequence[str], classes: Sequence[type], prog: str) -> dict[
     try:
         given = parser.parse_args(_plain(argv, classes), defaults=False).as_dict()
     except ArgumentError as error:
-        raise ConfigError(_readable(error)) from None
+        raise ConfigError(f"command line: {_readable(error, _hints(classes), {})}") from None
     return given
 
 
@@ -84,7 +94,7 @@ def flag_names(argv: Sequence[str]) -> list[str]:
 
 def _plain(argv: Sequence[str], classes: Sequence[type]) -> list[str]:
     """Rewrites what argparse lacks: bare booleans (`--x`, `--no_x`) and lists (`1,2` or repeated flags)."""
-    hints = {name: hint for cls in classes for name, hint in get_type_hints(cls).items()}
+    hints = _hints(classes)
     booleans = {n for n, hint in hints.items() if hint is bool or bool in get_args(hint)}
     lists = {n for n, hint in hints.items() if any(str(h).startswith("list") for h in (hint, *get_args(hint)))}
     plain, repeated, i = [], {}, 0
@@ -93,7 +103,7 @@ def _plain(argv: Sequence[str], classes: Sequence[type]) -> list[str]:
         following = argv[i + 1] if i + 1 < len(argv) else "--"
         if not argv[i].startswith("--"):
             plain.append(argv[i])
-        elif name in booleans and not equals and following.lower() not in ("true", "false"):
+        elif name in booleans and not equals and following.lower() not in ("true", "false", "null"):
             plain.append(f"--{name}=true")
         elif name.startswith("no_") and name[3:] in booleans and not equals:
             plain.append(f"--{name[3:]}=false")
@@ -106,5 +116,24 @@ def _plain(argv: Sequence[str], classes: Sequence[type]) -> list[str]:
     return plain + [f"--{name}=[{','.join(values)}]" for name, values in repeated.items()]
 
 
-def _readable(error: Exception) -> str:
-    return " ".join(str(error).replace("<class '", "").replace("'>", "").split())
+def _hints(classes: Iterable[type]) -> dict[str, Any]:
+    return {name: hint for cls in classes for name, hint in get_type_hints(cls).items()}
+
+
+def _readable(error: Exception, hints: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """What jsonargparse says, in our words where it is about the value of a setting."""
+    text = " ".join(str(error).split())
+    name = re.search(r'Parser key "(\w+)"', text)
+    got = re.search(r".*(?:Given|Got) value: (.*)", text)
+    if name is None or name[1] not in hints or not (got or name[1] in values):
+        return text
+    return _wrong(name[1], values.get(name[1], got and got[1]), hints[name[1]])
+
+
+def _wrong(name: str, value: object, hint: Any) -> str:
+    """The setting, the value got, and the type or the values allowed (of ``X | None`` those of X)."""
+    kind = next((h for h in get_args(hint) if type(None) in get_args(hint) and h is not type(None)), hint)
+    choices = [choice for choice in get_args(kind) if isinstance(choice, str)]
+    if choices:
+        return unknown(name, str(value), choices)
+    return f"{name} must be of type {getattr(kind, '__name__', kind) if not get_args(kind) else kind}, got {value!r}"

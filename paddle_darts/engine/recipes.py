@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from paddle_darts.data.registry import DATASETS
-from paddle_darts.engine.config import FREE_ON_RESUME, EvaluateConfig, SearchConfig, TrainConfig
-from paddle_darts.engine.parsing import check_names, read_recipe, typed
+from paddle_darts.engine.config import EvaluateConfig, SearchConfig, TrainConfig
+from paddle_darts.engine.parsing import check_names, field_names, read_recipe, typed
 from paddle_darts.engine.rundir import RunDirectory
 from paddle_darts.errors import ConfigError, unknown
 from paddle_darts.genotypes import entry, list_genotypes
@@ -22,13 +22,19 @@ Settings = Mapping[str, Any]
 def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
     """The settings of a search from what the user gave (``config`` = recipe file)."""
     values = dict(given)
-    base, source = _base(values, lambda v: f"search/{v.get('method', 'darts')}_{v.get('dataset', 'cifar10')}.yml")
+    stored = _stored(values)
+    base, source = stored or _recipe(
+        values, lambda v: f"search/{v.get('method', 'darts')}_{v.get('dataset', 'cifar10')}.yml"
+    )
     merged = {**base, **values}
     method = get_method(str(merged.get("method", SearchConfig.method)))
     classes = [SearchConfig, method.options_class]
     owners = {name: m.options_class for name, m in METHODS.items()}
-    check_names(base, classes, owners, source)
+    if stored is None:
+        check_names(base, classes, owners, source)
     check_names(values, classes, owners, "settings")
+    # what a stored run has beyond these classes (another method's settings) is named when the run is reopened
+    merged = {name: value for name, value in merged.items() if name in field_names(classes)}
     config, options = typed(classes, merged, source if not values else "settings")
     _check(config)
     return config, options
@@ -37,7 +43,9 @@ def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
 def train_settings(given: Settings) -> TrainConfig:
     """The settings of a training. Without a recipe file: that of the genotype's family on this data set, or DARTS'."""
     values = dict(given)
-    base, source = _base(values, lambda v: f"train/{_family(v.get('arch'))}_{v.get('dataset', 'cifar10')}.yml")
+    base, source = _stored(values) or _recipe(
+        values, lambda v: f"train/{_family(v.get('arch'))}_{v.get('dataset', 'cifar10')}.yml"
+    )
     check_names(base, [TrainConfig], {}, source)
     check_names(values, [TrainConfig], {}, "settings")
     (config,) = typed([TrainConfig], {**base, **values}, source if not values else "settings")
@@ -56,19 +64,27 @@ def evaluate_settings(given: Settings) -> EvaluateConfig:
     return config
 
 
-def _base(values: dict[str, Any], recipe_of: Any) -> tuple[dict[str, Any], str]:
-    """What lies under the given settings, and where it came from; takes ``config`` out of ``values``."""
+def _stored(values: dict[str, Any]) -> tuple[dict[str, Any], str] | None:
+    """The settings of the run to resume, and where they come from; None when there is none to resume.
+
+    A recipe that is named besides counts as given: where it differs, resuming is refused.
+    """
+    if not values.get("resume"):
+        return None
+    if not values.get("run_dir"):
+        raise ConfigError("--resume needs the --run_dir of the run to continue")
+    run = RunDirectory(values["run_dir"])
+    if not run.exists:
+        return None
     path = values.pop("config", None)
-    if values.get("resume"):
-        if not values.get("run_dir"):
-            raise ConfigError("--resume needs the --run_dir of the run to continue")
-        stored = RunDirectory(values["run_dir"])
-        if stored.exists:
-            recipe = read_recipe(path) if path else {}
-            values.update({k: v for k, v in recipe.items() if k not in values})
-            return {k: v for k, v in stored.config().items() if k not in FREE_ON_RESUME or k == "data"}, str(
-                stored.path / "config.yaml"
-            )
+    recipe = read_recipe(path) if path else {}
+    values.update({k: v for k, v in recipe.items() if k not in values})
+    return {k: v for k, v in run.config().items() if k not in ("run_dir", "resume")}, str(run.path / "config.yaml")
+
+
+def _recipe(values: dict[str, Any], recipe_of: Callable[[Settings], str]) -> tuple[dict[str, Any], str]:
+    """The recipe under the given settings, and its name; takes ``config`` out of ``values``."""
+    path = values.pop("config", None)
     if path:
         return read_recipe(path), str(path)
     recipe = recipe_of(values)
@@ -92,9 +108,10 @@ def _check(config: SearchConfig | TrainConfig) -> None:
     """Values that no run can have."""
     if config.dataset not in DATASETS:
         raise ConfigError(unknown("data set", config.dataset, DATASETS))
-    for name in ("epochs", "batch_size", "report_freq"):
-        if getattr(config, name) < 1:
-            raise ConfigError(f"{name} must be at least 1, got {getattr(config, name)}")
+    for name in ("epochs", "batch_size", "report_freq", "layers", "threads", "stem_multiplier"):
+        value = getattr(config, name, None)
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} must be at least 1, got {value}")
     if config.seed < 0:
         raise ConfigError(f"seed must be 0 or more, got {config.seed}")
     for field in fields(config):

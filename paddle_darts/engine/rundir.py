@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import os
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from paddle_darts.engine.config import FREE_ON_RESUME
 from paddle_darts.engine.environment import NUMERIC
 from paddle_darts.errors import RunError
 from paddle_darts.genotypes import Genotype, genotype_document
-from paddle_darts.io.files import read_config, read_json, read_rows, write_json, write_rows, write_text
+from paddle_darts.io.files import PARTIAL, read_config, read_json, read_rows, write_json, write_rows, write_text
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,10 @@ def default_name(tool: str, what: str, dataset: str) -> Path:
 
 
 class RunDirectory:
-    """Paths and small files of one run. Nothing is written before :meth:`create` or :meth:`reopen`."""
+    """Paths and small files of one run. Nothing is written before :meth:`create` or :meth:`reopen`.
+
+    What cannot be written is a RunError whose cause is the OSError.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -50,12 +53,10 @@ class RunDirectory:
         if self.exists:
             raise RunError(f"{self.path} already holds a run; continue it with --resume or choose another --run_dir")
         self._check_writable()
-        try:
+        with self._writing():
             self.plots.mkdir(exist_ok=True)
             write_json(self.path / "environment.json", environment)
             write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-        except OSError as error:
-            raise RunError(f"the run directory {self.path} cannot be written to: {error}") from error
 
     def reopen(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
         """Continues the run here; RunError lists the settings that are not those it was started with."""
@@ -72,6 +73,9 @@ class RunDirectory:
                 "start a new run in another --run_dir"
             )
         self._check_writable()
+        for folder in (self.path, self.plots):
+            for leftover in folder.glob(f"{PARTIAL}*"):  # of a killed process
+                leftover.unlink(missing_ok=True)
         before = read_json(self.path / "environment.json") or {}
         for key in NUMERIC:
             if key in before and before[key] != environment.get(key):
@@ -81,14 +85,21 @@ class RunDirectory:
                     before[key],
                     environment.get(key),
                 )
-        write_json(self.path / "environment.json", environment)
+        with self._writing():
+            write_json(self.path / "environment.json", environment)
 
     def config(self) -> dict[str, Any]:
-        return read_config(self.path / "config.yaml")
+        """The settings of the run; empty when there is no config.yaml, RunError when it is damaged."""
+        stored = read_config(self.path / "config.yaml")
+        if self.exists and not stored:
+            raise RunError(f"{self.path / 'config.yaml'} is damaged: it does not hold the settings of a run")
+        return stored
 
     def check_space(self, checkpoint_bytes: int) -> None:
-        """RunError unless there is room for three checkpoints (latest, best, the one being written) and the rest."""
-        needed = 3 * checkpoint_bytes + SIDE_FILES
+        """RunError unless there is room for what is to come of three checkpoints (latest, best, the one being
+        written), and for the rest."""
+        there = sum(not state.parent.is_symlink() for state in self.checkpoints.glob("*/state.json"))
+        needed = max(1, 3 - there) * checkpoint_bytes + SIDE_FILES
         free = shutil.disk_usage(self.path).free
         if free < needed:
             raise RunError(
@@ -100,24 +111,29 @@ class RunDirectory:
         return read_rows(self.path / "history.jsonl")
 
     def write_history(self, rows: list[dict[str, Any]]) -> None:
-        write_rows(self.path / "history.jsonl", rows)
+        with self._writing():
+            write_rows(self.path / "history.jsonl", rows)
 
     def arch_history(self) -> list[dict[str, Any]]:
         return read_rows(self.path / "alphas.jsonl")
 
     def write_arch_history(self, rows: list[dict[str, Any]]) -> None:
         if rows or (self.path / "alphas.jsonl").exists():
-            write_rows(self.path / "alphas.jsonl", rows)
+            with self._writing():
+                write_rows(self.path / "alphas.jsonl", rows)
 
     def write_genotype(self, genotype: Genotype | None, space: str = "darts") -> None:
-        write_json(self.path / "genotype.json", genotype_document(genotype, space))
+        with self._writing():
+            write_json(self.path / "genotype.json", genotype_document(genotype, space))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        write_json(self.path / "summary.json", summary)
+        with self._writing():
+            write_json(self.path / "summary.json", summary)
 
     def open_log(self) -> None:
         """Everything that the library logs from now on also goes to log.txt."""
-        handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
+        with self._writing():
+            handler = logging.FileHandler(self.path / "log.txt", encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger = logging.getLogger("paddle_darts")
         logger.addHandler(handler)
@@ -132,11 +148,15 @@ class RunDirectory:
             self._log_handler = None
 
     def _check_writable(self) -> None:
-        try:
+        with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".probe-", dir=self.path)
-            os.write(handle, b"\0" * 4096)
-            os.close(handle)
-            os.unlink(name)
+            with tempfile.NamedTemporaryFile(prefix=f"{PARTIAL}probe-", dir=self.path) as probe:
+                probe.write(b"\0" * 4096)
+                probe.flush()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise RunError(f"the run directory {self.path} cannot be written to: {error}") from error

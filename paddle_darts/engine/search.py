@@ -11,18 +11,15 @@ from typing import Any
 
 import paddle
 
-from paddle_darts.data import ArrayDataset, BatchStream, DataBundle, load_dataset, split_search
-from paddle_darts.engine import environment
-from paddle_darts.engine.batches import Evaluation, augmentation, evaluate_batches, normalisation, to_device
+from paddle_darts.data import BatchStream, DataBundle, split_search
+from paddle_darts.engine.batches import Evaluation, augmentation, evaluate_batches, to_device
 from paddle_darts.engine.callbacks import Callback
 from paddle_darts.engine.config import SearchConfig
-from paddle_darts.engine.dashboard import Dashboard
 from paddle_darts.engine.loop import Loop, StepLosses
 from paddle_darts.engine.recipes import search_settings
-from paddle_darts.engine.rundir import RunDirectory, default_name
+from paddle_darts.engine.setup import set_up
 from paddle_darts.errors import GenotypeError
 from paddle_darts.genotypes import Genotype
-from paddle_darts.io.rng import seed_everything
 from paddle_darts.methods import MethodOptions, get_method
 from paddle_darts.networks import SupernetSpec
 from paddle_darts.nn.drop import RandomSource
@@ -59,52 +56,20 @@ class SearchController(Loop):
         bundle: DataBundle | None = None,
         callbacks: Sequence[Callback] | None = None,
     ) -> None:
-        device = environment.set_device(config.device)
-        environment.check_threads(config.threads)
-        bundle = bundle or load_dataset(config.dataset, config.data, image_size=config.image_size)
-        run_dir = RunDirectory(config.run_dir or default_name("search", config.method, config.dataset))
-        mean, std = normalisation(config, bundle)
-        resolved = {
-            **asdict(config),
-            **asdict(options),
-            "mean": mean,
-            "std": std,
-            "run_dir": str(run_dir.path),
-        }
-        super().__init__(resolved, environment.describe(device), run_dir, config.epochs, callbacks)
-        if callbacks is None:
-            self.callbacks.insert(1, Dashboard())
-        seed_everything(config.seed)
-        self.bundle = bundle
-        spec = supernet_spec(config, bundle)
-        method = get_method(config.method)
-        self.method = method(spec, options, config.epochs, RandomSource(config.seed))
-        train, valid = split_search(bundle, config.train_portion, config.split, config.seed)
-        self._build_streams(config, train, valid, mean, std)
-
-    def _build_streams(
-        self,
-        config: SearchConfig,
-        train: ArrayDataset,
-        valid: ArrayDataset,
-        mean: list[float],
-        std: list[float],
-    ) -> None:
-        draw = config.valid_batches or ("fresh" if config.fidelity == "official" else "iterator")
-        shared: dict[str, Any] = {"mean": mean, "std": std, "seed": config.seed}
-        shared["augmentation"] = augmentation(config, self.bundle)
+        setup = set_up(config, "search", config.method, asdict(options), bundle)
+        super().__init__(setup.config, setup.environment, setup.run_dir, config.epochs, callbacks)
+        self.bundle = setup.bundle
+        spec = supernet_spec(config, self.bundle)
+        self.method = get_method(config.method)(spec, options, config.epochs, RandomSource(config.seed))
+        train, valid = split_search(self.bundle, config.train_portion, config.split, config.seed)
+        shared = {**setup.stream, "augmentation": augmentation(config, self.bundle)}
+        fresh = (config.valid_batches or ("fresh" if config.fidelity == "official" else "iterator")) == "fresh"
+        draw = "fresh" if fresh else "permutation"
         self._train = BatchStream(train, config.batch_size, name="train", **shared)
-        self._valid = BatchStream(
-            valid,
-            config.batch_size,
-            name="valid",
-            draw="fresh" if draw == "fresh" else "permutation",
-            **shared,
-        )
+        self._valid = BatchStream(valid, config.batch_size, name="valid", draw=draw, **shared)
         # the supernet is measured on the validation half with augmentation, as the authors do
         self._measured = BatchStream(valid, config.batch_size, name="measure", shuffle=False, **shared)
         self.steps_per_epoch = self._train.steps_per_epoch
-        self.sizes = {"train": len(train), "valid": len(valid)}
 
     @property
     def lr(self) -> float:
@@ -154,7 +119,7 @@ class SearchController(Loop):
 
     def save_epoch(self, epoch: int, row: dict[str, Any]) -> dict[str, Any]:
         genotype = self.derive()
-        self.run_dir.write_genotype(genotype, self.config_space)
+        self.run_dir.write_genotype(genotype, self.method.supernet.spec.space)
         log.info("genotype = %s", genotype)
         if genotype is not None and genotype.count("skip_connect", "normal") > MANY_SKIPS:
             log.warning(
@@ -169,10 +134,6 @@ class SearchController(Loop):
         }
         self.run_dir.write_arch_history([*self.run_dir.arch_history(), arch])
         return arch
-
-    @property
-    def config_space(self) -> str:
-        return self.method.supernet.spec.space
 
     def prepare_files(self) -> None:
         rows = [row for row in self.run_dir.arch_history() if row["epoch"] < self.epoch]
@@ -192,7 +153,7 @@ class SearchController(Loop):
 
     def finish(self) -> SearchResult:
         genotype = self.derive()
-        self.run_dir.write_genotype(genotype, self.config_space)
+        self.run_dir.write_genotype(genotype, self.method.supernet.spec.space)
         last = self.rows[-1]
         self.run_dir.write_summary(
             {

@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import paddle
 
 from paddle_darts.analysis.complexity import Complexity, complexity
-from paddle_darts.data import BatchStream, DataBundle, load_dataset
-from paddle_darts.engine import environment
-from paddle_darts.engine.batches import augmentation, evaluate_batches, normalisation, to_device
+from paddle_darts.data import BatchStream, DataBundle
+from paddle_darts.engine.batches import augmentation, evaluate_batches, to_device
 from paddle_darts.engine.callbacks import Callback
 from paddle_darts.engine.config import TrainConfig
-from paddle_darts.engine.dashboard import Dashboard
 from paddle_darts.engine.loop import Loop, StepLosses
 from paddle_darts.engine.recipes import train_settings
-from paddle_darts.engine.rundir import RunDirectory, default_name
+from paddle_darts.engine.setup import set_up
 from paddle_darts.genotypes import Genotype, NetworkOptions, format_genotype, genotype, genotype_document
-from paddle_darts.io.rng import seed_everything
 from paddle_darts.networks import build_network
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import BatchNorm, trainable
@@ -58,34 +55,27 @@ class Trainer(Loop):
         bundle: DataBundle | None = None,
         callbacks: Sequence[Callback] | None = None,
     ) -> None:
-        device = environment.set_device(config.device)
-        environment.check_threads(config.threads)
         self.genotype = genotype(config.arch)
-        bundle = bundle or load_dataset(config.dataset, config.data, image_size=config.image_size)
-        run_dir = RunDirectory(config.run_dir or default_name("train", arch_label(config.arch), config.dataset))
-        mean, std = normalisation(config, bundle)
-        resolved = {**asdict(config), "mean": mean, "std": std, "run_dir": str(run_dir.path)}
-        resolved["arch"] = arch_setting(self.genotype)
-        super().__init__(resolved, environment.describe(device), run_dir, config.epochs, callbacks)
-        if callbacks is None:
-            self.callbacks.insert(1, Dashboard())
-        self.settings, self.bundle = config, bundle
-        self.best_key = "valid_top1" if bundle.valid is not None else "test_top1"
-        seed_everything(config.seed)
-        self.network = build_from_config(config, self.genotype, bundle)
+        further = {"arch": arch_setting(self.genotype)}
+        setup = set_up(config, "train", arch_label(config.arch), further, bundle)
+        super().__init__(setup.config, setup.environment, setup.run_dir, config.epochs, callbacks)
+        self.settings, self.bundle = config, setup.bundle
+        self.best_key = "valid_top1" if self.bundle.valid is not None else "test_top1"
+        self.network = build_from_config(config, self.genotype, self.bundle)
         self.network.random = RandomSource(config.seed)
         if config.bn_init == "uniform":
             _uniform_scales(self.network)
-        self.complexity = complexity(self.network, (bundle.channels, bundle.image_size, bundle.image_size))
+        size = self.bundle.image_size
+        self.complexity = complexity(self.network, (self.bundle.channels, size, size))
         weights = trainable(self.network)
         self.optimizer = sgd(weights, config.learning_rate, config.momentum, config.weight_decay)
-        shared: dict[str, Any] = {"mean": mean, "std": std, "seed": config.seed}
+        changed = augmentation(config, self.bundle)
         self._train = BatchStream(
-            bundle.train, config.batch_size, name="train", augmentation=augmentation(config, bundle), **shared
+            self.bundle.train, config.batch_size, name="train", augmentation=changed, **setup.stream
         )
         self._parts = {
-            name: BatchStream(part, config.batch_size, name=name, shuffle=False, **shared)
-            for name, part in (("valid", bundle.valid), ("test", bundle.test))
+            name: BatchStream(part, config.batch_size, name=name, shuffle=False, **setup.stream)
+            for name, part in (("valid", self.bundle.valid), ("test", self.bundle.test))
             if part is not None
         }
         self.steps_per_epoch = self._train.steps_per_epoch

@@ -13,7 +13,7 @@ from paddle.nn import functional as F
 from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import Edge, Genotype
 from paddle_darts.networks.stems import AuxiliaryHead, cifar_stem, global_pool, imagenet_stems
-from paddle_darts.nn.blocks import FactorizedReduce, ReLUConvBN, Zero
+from paddle_darts.nn.blocks import Zero, cell_input
 from paddle_darts.nn.drop import RandomSource, drop_path
 from paddle_darts.nn.layers import linear
 from paddle_darts.spaces.base import CellSpace
@@ -39,11 +39,8 @@ class EvaluationCell(nn.Layer):
         reduction_prev: bool,
     ) -> None:
         super().__init__()
-        if reduction_prev:
-            self.preprocess0: nn.Layer = FactorizedReduce(c_prev_prev, channels)
-        else:
-            self.preprocess0 = ReLUConvBN(c_prev_prev, channels, 1, 1, 0)
-        self.preprocess1 = ReLUConvBN(c_prev, channels, 1, 1, 0)
+        self.preprocess0 = cell_input(c_prev_prev, channels, reduction_prev, affine=True)
+        self.preprocess1 = cell_input(c_prev, channels, False, affine=True)
         self._ops = nn.LayerList(
             [space.build(edge.op, channels, edge_stride(reduction, edge.source), True) for edge in edges]
         )

@@ -17,7 +17,7 @@ from paddle import nn
 from paddle_darts.errors import ConfigError
 from paddle_darts.networks.evaluation import check_size
 from paddle_darts.networks.stems import cifar_stem, global_pool, imagenet_stems
-from paddle_darts.nn.blocks import FactorizedReduce, ReLUConvBN, Zero
+from paddle_darts.nn.blocks import Zero, cell_input
 from paddle_darts.nn.layers import BatchNorm, frozen, linear, running_statistics, trainable
 from paddle_darts.spaces import get_space
 from paddle_darts.spaces.darts import edge_stride, reduction_positions
@@ -131,11 +131,8 @@ class SearchCell(nn.Layer):
         reduction_prev: bool,
     ) -> None:
         super().__init__()
-        if reduction_prev:
-            self.preprocess0: nn.Layer = FactorizedReduce(c_prev_prev, channels, spec.affine)
-        else:
-            self.preprocess0 = ReLUConvBN(c_prev_prev, channels, 1, 1, 0, spec.affine)
-        self.preprocess1 = ReLUConvBN(c_prev, channels, 1, 1, 0, spec.affine)
+        self.preprocess0 = cell_input(c_prev_prev, channels, reduction_prev, spec.affine)
+        self.preprocess1 = cell_input(c_prev, channels, False, spec.affine)
         self._edges = get_space(spec.space).edges(spec.steps)
         self._ops = nn.LayerList([MixedOp(spec, channels, edge_stride(reduction, source)) for _, source in self._edges])
         self._steps, self._multiplier, self._reduction = spec.steps, spec.multiplier, reduction

@@ -86,6 +86,11 @@ class FactorizedReduce(nn.Layer):
         return self.bn(paddle.concat([self.conv_1(x), self.conv_2(shifted)], axis=1))
 
 
+def cell_input(c_in: int, c_out: int, halve: bool, affine: bool) -> nn.Layer:
+    """Brings an input of a cell to the cell's width; ``halve`` where it is twice as large as the other input."""
+    return FactorizedReduce(c_in, c_out, affine) if halve else ReLUConvBN(c_in, c_out, 1, 1, 0, affine)
+
+
 class Zero(nn.Layer):
     """The op `none`: zeros of the right shape (so that NaN and Inf of the input do not spread)."""
 

@@ -1,0 +1,56 @@
+"""The way of a user with images of their own: search, retrain, evaluate, draw, all from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from paddle_darts.cli import main
+
+TINY = "--image_size 15 --batch_size 8 --init_channels 2 --layers 3 --epochs 2".split()
+
+
+@pytest.fixture(params=["RGB", "L"])
+def photos(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Three classes of 12 odd-sized images that differ in brightness."""
+    rng = np.random.default_rng(0)
+    for label, level in (("dark", 40), ("grey", 120), ("light", 210)):
+        folder = tmp_path / "photos" / label
+        folder.mkdir(parents=True)
+        for i in range(12):
+            shape = (17, 23, 3) if request.param == "RGB" else (17, 23)
+            pixels = np.clip(rng.normal(level, 15, shape), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels, request.param).save(folder / f"{i}.png")
+    return tmp_path / "photos"
+
+
+def test_from_images_to_a_measured_network(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found, trained = tmp_path / "found", tmp_path / "trained"
+    data = ["--dataset", "folder", "--data", str(photos)]
+    assert main(["search", *data, *TINY, "--steps", "2", "--multiplier", "2", "--run_dir", str(found)]) == 0
+    printed = capsys.readouterr().out
+    assert "genotype = Genotype(" in printed and "report.html" in printed
+    assert f"python tools/train.py --arch {found}" in printed
+
+    flags = ["--learning_rate", "0.1", "--drop_path_prob", "0.1", "--auxiliary", "--cutout", "--cutout_length", "4"]
+    assert main(["train", "--arch", str(found), *data, *TINY, *flags, "--run_dir", str(trained)]) == 0
+    last = json.loads((trained / "history.jsonl").read_text().splitlines()[-1])
+    assert json.loads((trained / "genotype.json").read_text()) == json.loads((found / "genotype.json").read_text())
+
+    capsys.readouterr()
+    assert main(["evaluate", "--run", str(trained), "--checkpoint", "latest", "--latency_runs", "2"]) == 0
+    assert f"top-1 accuracy   {last['test_top1']:.2f} %" in capsys.readouterr().out
+
+    assert main(["visualize", str(found), "-o", str(tmp_path / "pictures")]) == 0
+    assert {p.name for p in (tmp_path / "pictures").iterdir()} == {
+        f"{kind}.{suffix}" for kind in ("normal", "reduce") for suffix in ("svg", "png")
+    }
+    with Image.open(found / "plots" / "search.gif") as animation:
+        assert animation.n_frames == 2
