@@ -3,9 +3,10 @@
 Nothing here needs PaddlePaddle, and matplotlib is loaded only when something is drawn.
 """
 
-from paddle_darts.analysis.cells import CellGraph, cell_graph, dot_source, draw_cell, draw_genotype
+from paddle_darts.analysis.cells import dot_source, draw_cell, draw_genotype
 from paddle_darts.analysis.curves import draw_arch_weights, draw_curves, edge_labels
 from paddle_darts.analysis.gif import gif_from_run, search_gif
+from paddle_darts.analysis.graph import CellGraph, cell_graph
 from paddle_darts.analysis.heat import draw_probabilities, heatmap
 from paddle_darts.analysis.plots import refresh_plots
 from paddle_darts.analysis.report import write_report

@@ -1,77 +1,24 @@
-"""Pictures of cells: one description of the graph, drawn by Graphviz or, without it, by matplotlib."""
+"""Pictures of cells, drawn by Graphviz or, without it, by matplotlib."""
 
 from __future__ import annotations
 
 import logging
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paddle_darts.analysis.palette import FAINT, INK, INPUT_FILL, NODE_FILL, OUTPUT_FILL, op_style
+from paddle_darts.analysis.graph import KINDS, CellGraph, cell_graph
+from paddle_darts.analysis.layered import draw_layered
+from paddle_darts.analysis.palette import FAINT, INK, op_style
 from paddle_darts.errors import ConfigError, unknown
 from paddle_darts.io.files import write_atomic
 
 log = logging.getLogger(__name__)
 
-KINDS = ("normal", "reduce")
 BACKENDS = ("auto", "dot", "networkx")
 FORMATS = ("svg", "png")
-_FILL = {"input": INPUT_FILL, "node": NODE_FILL, "output": OUTPUT_FILL}
 _warned_no_dot = False
-
-
-@dataclass(frozen=True)
-class Node:
-    """A box of the picture; ``role`` is "input", "node" or "output"."""
-
-    name: str
-    role: str
-
-    @property
-    def fill(self) -> str:
-        """Its X11 colour name, the same as in the official pictures."""
-        return _FILL[self.role]
-
-
-@dataclass(frozen=True)
-class Arrow:
-    """An arrow between two boxes; ``op`` is None for those that join a node to the cell's output."""
-
-    source: str
-    target: str
-    op: str | None = None
-
-
-@dataclass(frozen=True)
-class CellGraph:
-    """Boxes in drawing order and arrows in genotype order (parallel arrows are kept)."""
-
-    nodes: tuple[Node, ...]
-    arrows: tuple[Arrow, ...]
-
-
-def cell_graph(genotype: Any, kind: str) -> CellGraph:
-    """The graph of one cell of a two-cell genotype.
-
-    Pair K of the genotype's list feeds node K // 2; source 0 is ``c_{k-2}``, 1 is ``c_{k-1}``, j is node
-    j - 2. Unlike the official pictures, which join every node to the output, only the nodes of the
-    concatenation are joined to ``c_{k}``: the others are no part of what the cell returns.
-    Raises ConfigError for a kind other than "normal" and "reduce".
-    """
-    if kind not in KINDS:
-        raise ConfigError(unknown("cell kind", kind, KINDS))
-    edges = getattr(genotype, kind)
-    concat = getattr(genotype, f"{kind}_concat")
-    inputs = ("c_{k-2}", "c_{k-1}")
-    steps = max([(len(edges) + 1) // 2, *(state - 1 for state in concat)])
-    state_names = [*inputs, *(str(node) for node in range(steps))]
-    nodes = [Node(name, "input") for name in inputs]
-    nodes += [Node(name, "node") for name in state_names[2:]]
-    arrows = [Arrow(state_names[j], str(k // 2), op) for k, (op, j) in enumerate(edges)]
-    arrows += [Arrow(state_names[state], "c_{k}") for state in concat]
-    return CellGraph((*nodes, Node("c_{k}", "output")), tuple(arrows))
 
 
 def draw_cell(
@@ -100,8 +47,6 @@ def draw_cell(
             source = dot_source(graph, caption, dpi=144 if name == "png" else None)
             write_atomic(target, lambda part, name=name, dot=source: part.write_bytes(dot.pipe(format=name)))
         return targets
-    from paddle_darts.analysis.layered import draw_layered
-
     figure = draw_layered(graph, caption)
     for target, name in zip(targets, formats, strict=True):
         write_atomic(target, lambda part, name=name: figure.savefig(part, format=name, dpi=144))

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from paddle_darts.analysis.cells import cell_graph, choose_backend, dot_source
+from paddle_darts.analysis.cells import choose_backend, dot_source
+from paddle_darts.analysis.graph import cell_graph
+from paddle_darts.analysis.layered import draw_layered
 from paddle_darts.analysis.palette import FAINT, INK, NODE_FILL, OUTPUT_FILL, line_colours
 from paddle_darts.analysis.stored import as_genotype
 from paddle_darts.errors import RunError
@@ -107,8 +109,6 @@ def _cell_picture(genotype: Any, kind: str, box: tuple[int, int], backend: str) 
     if choose_backend(backend) == "dot":
         buffer.write(dot_source(graph, dpi=220).pipe(format="png"))
     else:
-        from paddle_darts.analysis.layered import draw_layered
-
         draw_layered(graph).savefig(buffer, format="png", dpi=220)
     buffer.seek(0)
     picture = Image.open(buffer).convert("RGBA")

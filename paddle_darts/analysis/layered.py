@@ -11,7 +11,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
-from paddle_darts.analysis.cells import CellGraph
+from paddle_darts.analysis.graph import CellGraph
 from paddle_darts.analysis.palette import FAINT, INK, op_style
 
 _COLUMN, _ROW = 1.18, 0.44  # inches between neighbouring half ranks, and between points of a rank

@@ -9,7 +9,8 @@ from analysis_run import DARTS_V2, NASNET, WITH_NONE
 from PIL import Image
 
 from paddle_darts.analysis import cells
-from paddle_darts.analysis.cells import cell_graph, choose_backend, dot_source, draw_cell, draw_genotype
+from paddle_darts.analysis.cells import choose_backend, dot_source, draw_cell, draw_genotype
+from paddle_darts.analysis.graph import cell_graph
 from paddle_darts.analysis.layered import layered_layout
 from paddle_darts.analysis.palette import line_colours, op_style
 from paddle_darts.errors import ConfigError
