@@ -81,7 +81,7 @@ def train_command(argv: list[str]) -> int:
         return result
     print(f"test accuracy {result.top1:.2f} % after {len(result.history)} epochs")
     print(f"report:    {result.run_dir / 'report.html'}")
-    print(f"next:      python tools/evaluate.py --run {result.run_dir}")
+    print(f"next:      {trainer.next_command}")
     return 0
 
 

@@ -19,8 +19,9 @@ def find_config(path: str | Path) -> Path | None:
     if given.is_file():
         return given
     below = Path(*given.parts[1:]) if given.parts[:1] == ("configs",) else given
-    for candidate in (below, below.with_suffix(".yml")):
-        found = resource_dir("configs") / candidate
-        if not given.is_absolute() and found.is_file():
+    root = resource_dir("configs").resolve()
+    for name in (str(below), f"{below}.yml"):
+        found = (root / name).resolve()
+        if found.is_file() and found.is_relative_to(root):
             return found
     return None

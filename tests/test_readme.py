@@ -188,10 +188,10 @@ def row(cell: Entry) -> str:
     """A line of the table; of several reports on one data set the first stands for all."""
     reported: dict[str, str] = {}
     for report in cell.reported:
-        spread = f" ± {report.spread:g}" if report.spread else ""
+        top1 = f"{report.top1:.2f} ± {report.spread:.2f}" if report.spread else f"{report.top1:g}"
         where = "supernet on " if report.network == "supernet" else ""
         label = where + DATASETS[report.dataset]
-        reported.setdefault(label, f"{label} {report.top1:g}{spread} ({report.by})")
+        reported.setdefault(label, f"{label} {top1} ({report.by})")
     networks = ("cifar10_C36_L20", "imagenet_C48_L14")
     params = " / ".join(f"{cell.params[n].no_aux / 1e6:.2f} M" for n in networks)
     macs = " / ".join(f"{cell.macs[n].conv_linear / 1e6:.0f} M" for n in networks)

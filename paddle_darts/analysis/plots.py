@@ -32,10 +32,9 @@ def refresh_plots(run_dir: str | Path, final: bool = False) -> list[Path]:
     alphas = read_rows(run_dir / "alphas.jsonl")
     if alphas:
         written += draw_arch_weights(alphas, plots)
-    if final:
-        if alphas:
-            written += draw_probabilities(alphas[-1], plots / "probabilities.png")
-        with suppress(RunError):  # a training run: there is no search to animate
+    if alphas and final:
+        written += draw_probabilities(alphas[-1], plots / "probabilities.png")
+        with suppress(RunError):  # no epoch has derived a cell that could be drawn
             written.append(gif_from_run(run_dir))
     return written
 

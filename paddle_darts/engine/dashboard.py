@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from paddle_darts.engine.callbacks import Callback, Logs
+from paddle_darts.engine.config import FREE_ON_RESUME
 from paddle_darts.genotypes import parse_genotype
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Dashboard(Callback):
         shutil.rmtree(search.run_dir.vdl, ignore_errors=True)
         self._writer = LogWriter(logdir=str(search.run_dir.vdl))
         self._pictures: dict[str, np.ndarray] = {}
-        plain = {k: v for k, v in search.config.items() if isinstance(v, (int, float, str)) and k != "run_dir"}
+        plain = {k: v for k, v in search.config.items() if isinstance(v, (int, float, str)) and k not in FREE_ON_RESUME}
         hparams = {k: int(v) if isinstance(v, bool) else v for k, v in plain.items()}
         self._writer.add_hparams(hparams_dict=hparams, metrics_list=["loss/train", "accuracy/train"])
         arch = {row["epoch"]: row for row in search.run_dir.arch_history()}
@@ -90,7 +91,9 @@ class Dashboard(Callback):
         if key not in self._pictures:
             with tempfile.TemporaryDirectory() as folder:
                 draw_cell(parse_genotype(genotype), kind, Path(folder) / kind, formats=("png",))
-                with Image.open(Path(folder) / f"{kind}.png") as picture:
+                with Image.open(Path(folder) / f"{kind}.png") as opened:
+                    drawing = opened.convert("RGBA")
+                    picture = Image.alpha_composite(Image.new("RGBA", drawing.size, "white"), drawing)
                     self._pictures = {k: v for k, v in self._pictures.items() if not k.startswith(kind)}
                     self._pictures[key] = np.asarray(picture.convert("RGB"))
         return self._pictures[key]

@@ -15,6 +15,7 @@ from paddle_darts.data import BatchStream, load_dataset
 from paddle_darts.engine import environment
 from paddle_darts.engine.batches import evaluate_batches, normalisation
 from paddle_darts.engine.checkpoint import load_checkpoint
+from paddle_darts.engine.commands import command
 from paddle_darts.engine.config import EvaluateConfig, TrainConfig
 from paddle_darts.engine.parsing import typed
 from paddle_darts.engine.recipes import evaluate_settings
@@ -60,7 +61,7 @@ def evaluate_run(config: EvaluateConfig) -> EvaluationResult:
     if not stored:
         raise RunError(f"{config.run} is not a run directory: it has no config.yaml")
     if "arch" not in stored:
-        raise RunError(f"{config.run} is a search; train its genotype first: python tools/train.py --arch {config.run}")
+        raise RunError(f"{config.run} is a search; train its genotype first: {command('train', arch=config.run)}")
     (settings,) = typed([TrainConfig], stored, str(run_dir.path / "config.yaml"))
     groups, _ = load_checkpoint(run_dir.checkpoints, config.checkpoint)
     bundle = load_dataset(settings.dataset, config.data or settings.data, image_size=settings.image_size)

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import os
-import shlex
 import signal
 import sys
 import threading
@@ -29,6 +28,7 @@ from paddle_darts.engine.checkpoint import (
     save_checkpoint,
     tensor_bytes,
 )
+from paddle_darts.engine.commands import command
 from paddle_darts.engine.dashboard import Dashboard
 from paddle_darts.engine.rundir import RunDirectory
 from paddle_darts.errors import NonFiniteLossError, RunError
@@ -198,8 +198,7 @@ class Loop(ABC):
     @property
     def resume_command(self) -> str:
         """The shell command that continues this run."""
-        tool = {"search": "train_search"}.get(self.tool, self.tool)
-        return f"python tools/{tool}.py --run_dir {shlex.quote(str(self.run_dir.path))} --resume"
+        return command(self.tool, run_dir=self.run_dir.path, resume=True)
 
     def save(self, best: bool = False) -> None:
         """Writes a checkpoint of the present position; NonFiniteLossError instead of one that leads nowhere."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from paddle_darts.data.registry import DATASETS
-from paddle_darts.engine.config import EvaluateConfig, SearchConfig, TrainConfig
+from paddle_darts.engine.config import DataSettings, EvaluateConfig, SearchConfig, TrainConfig
 from paddle_darts.engine.parsing import check_names, field_names, read_recipe, typed
 from paddle_darts.engine.rundir import RunDirectory
 from paddle_darts.errors import ConfigError, unknown
@@ -21,11 +22,9 @@ Settings = Mapping[str, Any]
 
 def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
     """The settings of a search from what the user gave (``config`` = recipe file)."""
-    values = dict(given)
+    values = _plain(given)
     stored = _stored(values)
-    base, source = stored or _recipe(
-        values, lambda v: f"search/{v.get('method', 'darts')}_{v.get('dataset', 'cifar10')}.yml"
-    )
+    base, source = stored or _recipe(values, "search", [str(values.get("method", SearchConfig.method))])
     merged = {**base, **values}
     method = get_method(str(merged.get("method", SearchConfig.method)))
     classes = [SearchConfig, method.options_class]
@@ -42,10 +41,8 @@ def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
 
 def train_settings(given: Settings) -> TrainConfig:
     """The settings of a training. Without a recipe file: that of the genotype's family on this data set, or DARTS'."""
-    values = dict(given)
-    base, source = _stored(values) or _recipe(
-        values, lambda v: f"train/{_family(v.get('arch'))}_{v.get('dataset', 'cifar10')}.yml"
-    )
+    values = _plain(given)
+    base, source = _stored(values) or _recipe(values, "train", [_family(values.get("arch")), "darts"])
     check_names(base, [TrainConfig], {}, source)
     check_names(values, [TrainConfig], {}, "settings")
     (config,) = typed([TrainConfig], {**base, **values}, source if not values else "settings")
@@ -58,7 +55,7 @@ def train_settings(given: Settings) -> TrainConfig:
 def evaluate_settings(given: Settings) -> EvaluateConfig:
     """The settings of an evaluation."""
     check_names(given, [EvaluateConfig], {}, "settings")
-    (config,) = typed([EvaluateConfig], given, "settings")
+    (config,) = typed([EvaluateConfig], _plain(given), "settings")
     if not config.run:
         raise ConfigError("which run should be evaluated? Give --run the directory of a training")
     return config
@@ -82,15 +79,25 @@ def _stored(values: dict[str, Any]) -> tuple[dict[str, Any], str] | None:
     return {k: v for k, v in run.config().items() if k not in ("run_dir", "resume")}, str(run.path / "config.yaml")
 
 
-def _recipe(values: dict[str, Any], recipe_of: Callable[[Settings], str]) -> tuple[dict[str, Any], str]:
-    """The recipe under the given settings, and its name; takes ``config`` out of ``values``."""
+def _plain(given: Settings) -> dict[str, Any]:
+    """The given settings with paths as text."""
+    return {name: os.fspath(v) if isinstance(v, os.PathLike) else v for name, v in given.items()}
+
+
+def _recipe(values: dict[str, Any], tool: str, families: list[str]) -> tuple[dict[str, Any], str]:
+    """The recipe under the given settings, and its name; takes ``config`` out of ``values``.
+
+    Without a recipe file: the first family that has one for the data set, else for CIFAR-10 (the settings of the
+    papers; ``values`` names the data set).
+    """
     path = values.pop("config", None)
     if path:
         return read_recipe(path), str(path)
-    recipe = recipe_of(values)
-    if find_config(recipe) is None:
-        recipe = f"train/darts_{values.get('dataset', 'cifar10')}.yml" if recipe.startswith("train/") else recipe
-    return (read_recipe(recipe), recipe) if find_config(recipe) else ({}, "defaults")
+    dataset = values.get("dataset", DataSettings.dataset)
+    for name in (f"{tool}/{family}_{data}.yml" for family in families for data in (dataset, DataSettings.dataset)):
+        if find_config(name):
+            return read_recipe(name), name
+    return {}, "defaults"
 
 
 def _family(arch: object) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import paddle
 from paddle_darts.data import BatchStream, DataBundle, split_search
 from paddle_darts.engine.batches import Evaluation, augmentation, evaluate_batches, to_device
 from paddle_darts.engine.callbacks import Callback
+from paddle_darts.engine.commands import command
 from paddle_darts.engine.config import SearchConfig
 from paddle_darts.engine.loop import Loop, StepLosses
 from paddle_darts.engine.recipes import search_settings
@@ -170,15 +170,16 @@ class SearchController(Loop):
     @property
     def next_command(self) -> str:
         """The command that trains what was found on the same data."""
-        return retrain_command(self.run_dir.path, self.config)
-
-
-def retrain_command(run_dir: Path, config: Mapping[str, Any]) -> str:
-    """`python tools/train.py ...` for the genotype of a search run, on the same data."""
-    command = "python tools/train.py" + (f" -c {config['retrain']}" if config.get("retrain") else "")
-    given = {"arch": run_dir, "dataset": None if config.get("retrain") else config["dataset"]}
-    given |= {key: config.get(key) for key in ("data", "image_size")}
-    return command + "".join(f" --{k} {shlex.quote(str(v))}" for k, v in given.items() if v is not None)
+        config = self.config
+        dataset = None if config["retrain"] else config["dataset"]
+        return command(
+            "train",
+            config=config["retrain"],
+            arch=self.run_dir.path,
+            dataset=dataset,
+            data=config["data"],
+            image_size=config["image_size"],
+        )
 
 
 def supernet_spec(config: SearchConfig, bundle: DataBundle) -> SupernetSpec:

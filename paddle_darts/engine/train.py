@@ -15,6 +15,7 @@ from paddle_darts.analysis.complexity import Complexity, complexity
 from paddle_darts.data import BatchStream, DataBundle
 from paddle_darts.engine.batches import augmentation, evaluate_batches, to_device
 from paddle_darts.engine.callbacks import Callback
+from paddle_darts.engine.commands import command
 from paddle_darts.engine.config import TrainConfig
 from paddle_darts.engine.loop import Loop, StepLosses
 from paddle_darts.engine.recipes import train_settings
@@ -140,7 +141,7 @@ class Trainer(Loop):
             {
                 "tool": "train",
                 "title": f"{arch_label(self.settings.arch)} on {self.settings.dataset}",
-                "next_command": f"python tools/evaluate.py --run {self.run_dir.path}",
+                "next_command": self.next_command,
                 "parameters": self.complexity.params,
                 "macs": self.complexity.macs,
                 "result": {k: last[k] for k in ("valid_top1", "test_top1", "test_top5") if last.get(k) is not None},
@@ -148,6 +149,11 @@ class Trainer(Loop):
             }
         )
         return TrainResult(last["test_top1"], self.rows, self.run_dir.path, self.complexity)
+
+    @property
+    def next_command(self) -> str:
+        """The command that measures what was trained."""
+        return command("evaluate", run=self.run_dir.path)
 
 
 def build_from_config(config: TrainConfig, arch: Genotype, bundle: DataBundle) -> paddle.nn.Layer:

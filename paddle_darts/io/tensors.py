@@ -19,7 +19,8 @@ def save_tensors(path: Path, tensors: Mapping[str, paddle.Tensor]) -> int:
 
     Raises OSError as any writing does (safetensors' own writer hides the errno and makes files for the owner alone).
     """
-    content = save({name: np.ascontiguousarray(t.numpy()) for name, t in tensors.items()})
+    # not ascontiguousarray: it gives a scalar a dimension
+    content = save({name: np.asarray(t.numpy(), order="C") for name, t in tensors.items()})
     path.write_bytes(content)
     return zlib.crc32(content)
 

@@ -35,7 +35,9 @@ def test_everything_arrives_where_it_belongs():
     load_official(network, state)
     own = network.state_dict()
     np.testing.assert_array_equal(own["classifier.weight"].numpy(), state["classifier.weight"].T)
-    np.testing.assert_array_equal(own["auxiliary_head.classifier.bias"].numpy(), state["auxiliary_head.classifier.bias"])
+    np.testing.assert_array_equal(
+        own["auxiliary_head.classifier.bias"].numpy(), state["auxiliary_head.classifier.bias"]
+    )
     np.testing.assert_array_equal(own["stem.1._variance"].numpy(), state["stem.1.running_var"])
     for name, tensor in own.items():
         expected = state[official_name(name)]

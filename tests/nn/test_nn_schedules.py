@@ -1,6 +1,7 @@
 """Schedules at their edges; the recorded arrays of the official programs are in tests/parity."""
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -20,7 +21,7 @@ def test_cosine_from_base_to_minimum():
 @pytest.mark.parametrize("epochs", [1, 2, 7, 50])
 def test_cosine_decays_in_every_epoch(epochs):
     rates = [cosine(e, epochs, 0.1, 0.01) for e in range(epochs)]
-    assert all(a > b for a, b in zip(rates, rates[1:], strict=False)) and min(rates) > 0.01
+    assert all(a > b for a, b in pairwise(rates)) and min(rates) > 0.01
 
 
 def test_exponential_by_periods():
@@ -38,7 +39,7 @@ def test_linear_slows_down_in_the_last_five_epochs():
 @pytest.mark.parametrize("epochs", [1, 2, 5, 6])
 def test_linear_of_few_epochs_stays_defined(epochs):
     rates = [linear(e, epochs, 0.5) for e in range(epochs)]
-    assert rates[0] == 0.5 and all(a >= b > 0 for a, b in zip(rates, rates[1:], strict=False))
+    assert rates[0] == 0.5 and all(a >= b > 0 for a, b in pairwise(rates))
 
 
 def test_warm_up_rules():

@@ -13,6 +13,11 @@ from paddle_darts.spaces import DARTS, SPACES, get_space, list_spaces
 from paddle_darts.spaces.darts import OPS, edge_stride, reduction_positions
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    paddle.seed(0)
+
+
 def test_registry():
     assert list_spaces() == sorted(SPACES) and "darts" in list_spaces()
     assert get_space("darts") is DARTS

@@ -1,0 +1,225 @@
+"""What every registered method must keep: its contract to the engine, exact continuation, and finding an optimum."""
+
+import json
+import math
+from dataclasses import fields, replace
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+
+from paddle_darts.errors import ConfigError
+from paddle_darts.genotypes import Genotype, parse_genotype
+from paddle_darts.io.tensors import load_tensors, save_tensors
+from paddle_darts.methods import METHODS, Batch, MethodOptions, get_method, list_methods
+from paddle_darts.networks import SupernetSpec, build_network
+from paddle_darts.nn.blocks import Zero
+from paddle_darts.nn.drop import RandomSource
+from paddle_darts.spaces import SPACES, CellSpace
+
+SPEC = SupernetSpec(init_channels=2, layers=2, steps=2, multiplier=2, num_classes=3, reductions=(1,))
+EPOCHS = 4
+#: Settings with which a method takes another path through its code.
+VARIANTS = {"darts": ({}, {"unrolled": True})}
+CASES = [(name, options) for name in METHODS for options in VARIANTS.get(name, ({},))]
+
+
+def case_name(value):
+    return value if isinstance(value, str) else ",".join(value) or "default"
+
+
+def batch(seed, size=6):
+    rng = np.random.default_rng(seed)
+    images = paddle.to_tensor(rng.normal(size=(size, 3, 4, 4)).astype("float32"))
+    return Batch(images, paddle.to_tensor(rng.integers(0, 3, size)))
+
+
+def build(name, options, seed=0, spec=SPEC):
+    paddle.seed(seed)
+    method = METHODS[name](spec, METHODS[name].options_class(**options), EPOCHS, RandomSource(seed))
+    method.supernet.train()
+    return method
+
+
+def search(method, epochs, steps=2):
+    for epoch in epochs:
+        method.begin_epoch(epoch)
+        for step in range(steps):
+            seed = 100 * epoch + step
+            method.step(batch(seed), batch(seed + 50))
+
+
+def equal_tensors(one, other):
+    """Bit by bit."""
+    expected, got = one.tensors(), other.tensors()
+    assert expected.keys() == got.keys()
+    for group in expected:
+        assert expected[group].keys() == got[group].keys()
+        for key, tensor in expected[group].items():
+            assert np.array_equal(tensor.numpy(), got[group][key].numpy()), f"{group}: {key}"
+
+
+def test_registry():
+    assert list_methods() == sorted(METHODS) and "darts" in METHODS
+    for name, method in METHODS.items():
+        assert method.name == name and get_method(name) is method
+        assert issubclass(method.options_class, MethodOptions)
+    with pytest.raises(ConfigError, match="unknown method 'dart'; did you mean 'darts'"):
+        get_method("dart")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_setting_is_documented(name):
+    options = METHODS[name].options_class
+    for field in fields(options):
+        assert f"{field.name}:" in options.__doc__, field.name
+
+
+@pytest.mark.parametrize("name, options", CASES, ids=case_name)
+def test_what_the_engine_asks_for(name, options):
+    method = build(name, options)
+    search(method, [0], 1)
+    result = method.step(batch(1), batch(2))
+    assert isinstance(result.loss, float) and math.isfinite(result.loss)
+    assert result.logits.shape == [6, 3]
+    assert result.arch_loss is None or math.isfinite(result.arch_loss)
+    assert 0 < method.lr <= method.options.learning_rate
+
+    method.supernet.eval()
+    with paddle.no_grad():
+        mix = method.mixture()
+        assert method.supernet(batch(3).images, mix)[0].shape == [6, 3]
+    assert len(mix) == SPEC.layers and all(m.ops.shape == [5, 8] for m in mix)
+
+    probabilities = method.probabilities()
+    assert set(probabilities) == {"normal", "reduce"}
+    for table in probabilities.values():
+        assert table.shape == (5, 8) and table.dtype == np.float32
+        assert (table >= 0).all() and (table <= 1).all()
+    found = method.derive()
+    assert isinstance(found, Genotype) and found.steps == SPEC.steps and not found.contains_none
+    assert parse_genotype(str(found)) == found
+    assert build_network(found, 3, 2, 3)(batch(1).images)[0].shape == [6, 3]
+
+
+@pytest.mark.parametrize("name, options", CASES, ids=case_name)
+def test_a_step_moves_weights_and_architecture(name, options):
+    method = build(name, options)
+    before = {k: {n: t.numpy().copy() for n, t in v.items()} for k, v in method.tensors().items()}
+    search(method, [0])
+    for group in ("weights", "arch"):
+        after = method.tensors()[group]
+        assert any(not np.array_equal(before[group][n], t.numpy()) for n, t in after.items()), group
+
+
+@pytest.mark.parametrize("name, options", CASES, ids=case_name)
+def test_a_saved_search_continues_bit_by_bit(name, options, tmp_path):
+    original = build(name, options)
+    search(original, [0, 1])
+    for group, tensors in original.tensors().items():
+        save_tensors(tmp_path / f"{group}.safetensors", tensors)
+    state = json.dumps(original.state())
+    search(original, [2, 3])
+
+    # another object, other initial numbers, and other names inside Paddle
+    resumed = build(name, options, seed=7)
+    assert {p.name for p in original.supernet.parameters()}.isdisjoint(p.name for p in resumed.supernet.parameters())
+    resumed.load_tensors({path.stem: load_tensors(path) for path in tmp_path.iterdir()})
+    resumed.load_state(json.loads(state))
+    search(resumed, [2, 3])
+
+    equal_tensors(original, resumed)
+    assert original.state() == resumed.state()
+    assert original.derive() == resumed.derive()
+    for kind, table in original.probabilities().items():
+        np.testing.assert_array_equal(table, resumed.probabilities()[kind])
+
+
+@pytest.mark.parametrize("name, options", CASES, ids=case_name)
+def test_saving_between_two_steps_changes_nothing(name, options):
+    methods = [build(name, options) for _ in range(2)]
+    for method in methods:
+        search(method, [0])
+    first, second = methods
+    second.load_tensors(second.tensors())
+    second.load_state(second.state())
+    for method in methods:
+        search(method, [1])
+    equal_tensors(first, second)
+
+
+@pytest.mark.parametrize("name, options", CASES, ids=case_name)
+def test_the_seed_decides_everything(name, options):
+    one, same, other = build(name, options), build(name, options), build(name, options, seed=1)
+    for method in (one, same, other):
+        search(method, [0])
+    equal_tensors(one, same)
+    assert any(not np.array_equal(table, other.probabilities()[kind]) for kind, table in one.probabilities().items())
+
+
+# ------------------------------------------------------------------------------- a space with a known optimum
+class Mixup(nn.Layer):
+    """Hands every image the features of another one: no class can be told from it."""
+
+    def __init__(self, stride):
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x):
+        return paddle.roll(x, 1, axis=0)[:, :, :: self.stride, :: self.stride]
+
+
+class Pass(nn.Layer):
+    """Hands on the image's own features."""
+
+    def __init__(self, stride):
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x):
+        return x[:, :, :: self.stride, :: self.stride]
+
+
+GOOD = "dil_conv_3x3"
+TOY = CellSpace(
+    name="toy",
+    primitives=("none", "skip_connect", "sep_conv_3x3", GOOD),
+    ops={
+        "none": lambda c, stride, affine: Zero(stride),
+        "skip_connect": lambda c, stride, affine: Mixup(stride),
+        "sep_conv_3x3": lambda c, stride, affine: Mixup(stride),
+        GOOD: lambda c, stride, affine: Pass(stride),
+    },
+)
+
+
+def labelled(rng, size=24):
+    """Three classes that differ in colour, in noise."""
+    labels = rng.permutation(np.arange(size) % 3)
+    images = rng.normal(size=(size, 3, 4, 4)) + 2.0 * np.eye(3)[labels][:, :, None, None]
+    return Batch(paddle.to_tensor(images.astype("float32")), paddle.to_tensor(labels))
+
+
+@pytest.mark.parametrize("kind, reductions", [("normal", ()), ("reduce", (0,))])
+@pytest.mark.parametrize("name, options", CASES, ids=case_name)
+def test_the_only_useful_operation_is_found(name, options, kind, reductions, monkeypatch):
+    """Where all other operations mix the images up, a search must end on the one that does not, on every edge.
+
+    One cell, so that no information can flow around its edges.
+    """
+    monkeypatch.setitem(SPACES, "toy", TOY)
+    spec = replace(SPEC, space="toy", init_channels=4, layers=1, reductions=reductions)
+    method = build(name, {"learning_rate": 0.05, "arch_learning_rate": 0.05, **options}, spec=spec)
+    rng = np.random.default_rng(0)
+    start = method.probabilities()[kind]
+    for epoch in range(EPOCHS):
+        method.begin_epoch(epoch)
+        for _ in range(20):
+            result = method.step(labelled(rng), labelled(rng))
+    column, table = TOY.primitives.index(GOOD), method.probabilities()[kind]
+    # `none` may outweigh all on an edge that is not needed, and never counts
+    assert (table[:, 1:].argmax(axis=1) + 1 == column).all(), table
+    assert (table[:, column] > start[:, column] + 0.1).all()
+    assert {edge.op for edge in getattr(method.derive(), kind)} == {GOOD}
+    assert result.loss < 0.5
