@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import paddle
 from paddle import nn
 
 from paddle_darts.nn.layers import trainable
 
-POOLS = (nn.MaxPool2D, nn.AvgPool2D, nn.AdaptiveAvgPool2D)
+COUNTED = (nn.Conv2D, nn.Linear, nn.BatchNorm2D, nn.ReLU, nn.MaxPool2D, nn.AvgPool2D, nn.AdaptiveAvgPool2D)
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,10 @@ def complexity(network: nn.Layer, input_shape: Sequence[int], *inputs: object) -
     """
     macs = extra = 0
 
-    def hook(layer: nn.Layer, _: object, y: paddle.Tensor) -> None:
+    def hook(layer: nn.Layer, _: object, y: Any) -> None:
         nonlocal macs, extra
+        if not isinstance(layer, COUNTED):
+            return
         outputs = math.prod(y.shape)
         if isinstance(layer, nn.Conv2D):
             macs += outputs * math.prod(layer.weight.shape[1:])
@@ -54,10 +57,10 @@ def complexity(network: nn.Layer, input_shape: Sequence[int], *inputs: object) -
             macs += outputs * layer.weight.shape[0]
         elif isinstance(layer, nn.BatchNorm2D):
             extra += 2 * outputs
-        elif isinstance(layer, (nn.ReLU, *POOLS)):
+        else:
             extra += outputs
 
-    hooks = [layer.register_forward_post_hook(hook) for layer in network.sublayers()]
+    hooks = [layer.register_forward_post_hook(hook) for layer in network.sublayers(include_self=True)]
     training = network.training
     network.eval()
     try:

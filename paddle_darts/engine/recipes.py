@@ -36,6 +36,7 @@ def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
     merged = {name: value for name, value in merged.items() if name in field_names(classes)}
     config, options = typed(classes, merged, source if not values else "settings")
     _check(config)
+    _check_not_negative(options, MethodOptions)
     return config, options
 
 
@@ -121,7 +122,12 @@ def _check(config: SearchConfig | TrainConfig) -> None:
             raise ConfigError(f"{name} must be at least 1, got {value}")
     if config.seed < 0:
         raise ConfigError(f"seed must be 0 or more, got {config.seed}")
-    for field in fields(config):
-        value = getattr(config, field.name)
+    _check_not_negative(config, type(config))
+
+
+def _check_not_negative(settings: object, cls: type) -> None:
+    """The numbers among the fields of ``cls``; those that a method adds of its own are the method's to check."""
+    for field in fields(cls):
+        value = getattr(settings, field.name)
         if isinstance(value, float) and value < 0:
             raise ConfigError(f"{field.name} must not be negative, got {value}")

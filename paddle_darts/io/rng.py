@@ -34,7 +34,9 @@ def restore(states: dict[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = states["numpy"]
     np.random.set_state((name, np.array(keys, dtype=np.uint32), position, has_gauss, cached))
-    current = paddle.get_rng_state()
-    for state, saved in zip(current, states["paddle"], strict=False):
+    fresh = []
+    for current, saved in zip(paddle.get_rng_state(), states["paddle"], strict=False):
+        state = type(current).__new__(type(current))  # Paddle ignores __setstate__ of an object that has a state
         state.__setstate__(tuple(saved))
-    paddle.set_rng_state(current)
+        fresh.append(state)
+    paddle.set_rng_state(fresh)

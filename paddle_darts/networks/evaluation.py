@@ -17,7 +17,7 @@ from paddle_darts.nn.blocks import Zero, cell_input
 from paddle_darts.nn.drop import RandomSource, drop_path
 from paddle_darts.nn.layers import linear
 from paddle_darts.spaces.base import CellSpace
-from paddle_darts.spaces.darts import DARTS, edge_stride, reduction_positions
+from paddle_darts.spaces.darts import DARTS, cell_kinds, edge_stride
 
 
 class EvaluationCell(nn.Layer):
@@ -94,12 +94,10 @@ class _EvaluationNetwork(nn.Layer):
         num_classes: int,
         aux_bn: bool,
     ) -> None:
-        given = genotype.network.reductions
-        reductions = reduction_positions(layers) if given is None else given
         self.cells = nn.LayerList()
         self._aux_index = 2 * layers // 3
-        for index in range(layers):
-            reduction = index in reductions
+        for index, kind in enumerate(cell_kinds(layers, genotype.network.reductions)):
+            reduction = kind == "reduce"
             channels = channels * 2 if reduction else channels
             edges, concat = (
                 (genotype.reduce, genotype.reduce_concat) if reduction else (genotype.normal, genotype.normal_concat)

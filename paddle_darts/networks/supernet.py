@@ -20,7 +20,7 @@ from paddle_darts.networks.stems import cifar_stem, global_pool, imagenet_stems
 from paddle_darts.nn.blocks import Zero, cell_input
 from paddle_darts.nn.layers import BatchNorm, frozen, linear, running_statistics, trainable
 from paddle_darts.spaces import get_space
-from paddle_darts.spaces.darts import edge_stride, reduction_positions
+from paddle_darts.spaces.darts import cell_kinds, edge_stride
 
 GRADS = ("both", "weights", "arch")
 
@@ -79,8 +79,7 @@ class SupernetSpec:
     @property
     def kinds(self) -> tuple[str, ...]:
         """The kind of each cell, "normal" or "reduce"."""
-        positions = reduction_positions(self.layers) if self.reductions is None else self.reductions
-        return tuple("reduce" if i in positions else "normal" for i in range(self.layers))
+        return cell_kinds(self.layers, self.reductions)
 
     @property
     def num_edges(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from paddle import nn
 
+from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import PRIMITIVES
 from paddle_darts.nn.blocks import DilConv, FactorizedReduce, SepConv, Zero, conv_7x1_1x7
 from paddle_darts.nn.layers import AvgPool, max_pool
@@ -31,6 +32,14 @@ def reduction_positions(layers: int) -> tuple[int, ...]:
     One cell has only position 0; two cells have 0 and 1 (both reduce).
     """
     return tuple(sorted({p for p in (layers // 3, 2 * layers // 3) if p < layers}))
+
+
+def cell_kinds(layers: int, reductions: tuple[int, ...] | None = None) -> tuple[str, ...]:
+    """The kind of each cell, "normal" or "reduce"; ``reductions`` replaces the rule of thirds."""
+    positions = reduction_positions(layers) if reductions is None else tuple(reductions)
+    if any(not 0 <= p < layers for p in positions):
+        raise ConfigError(f"reduction cells must be among the cells 0 to {layers - 1}, got positions {positions}")
+    return tuple("reduce" if i in positions else "normal" for i in range(layers))
 
 
 def edge_stride(reduction: bool, source: int) -> int:

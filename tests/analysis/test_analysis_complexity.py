@@ -104,3 +104,7 @@ def test_precision_of_the_network_is_followed():
 
 def test_as_dictionary():
     assert complexity(network(), [3, 8, 10]).as_dict().keys() == {"params", "params_with_aux", "macs", "macs_paper"}
+
+
+def test_a_single_layer_counts_itself():
+    assert complexity(paddle.nn.Conv2D(3, 5, 3, bias_attr=False), (3, 6, 6)).macs == 5 * 4 * 4 * 27

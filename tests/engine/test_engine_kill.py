@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import paddle
 import pytest
 from engine_runs import (
     ROOT,
@@ -28,6 +30,8 @@ from engine_runs import (
     start_tool,
     write_digits,
 )
+
+from paddle_darts.engine import Callback
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
@@ -181,15 +185,24 @@ def test_training_with_random_masks_killed(data: Path, tmp_path: Path) -> None:
     assert_same_outcome(whole, run_dir)
 
 
+class Draws(Callback):
+    """What a network with dropout does, say: uses the global generators in every step."""
+
+    def on_step_end(self, search: Any, step: int, logs: dict[str, Any]) -> None:
+        random.random()
+        np.random.standard_normal()
+        paddle.rand([1])
+
+
 @pytest.mark.parametrize("settings", [{"unrolled": True}, {"fidelity": "official"}], ids=["second order", "official"])
 def test_other_settings_crashed_in_the_middle_of_an_epoch(tmp_path: Path, settings: dict[str, Any]) -> None:
     whole, run_dir = tmp_path / "whole", tmp_path / "run"
-    searcher(whole, **settings).run()
+    searcher(whole, [Draws()], **settings).run()
     with pytest.raises(Crash):
         # the step that crashes is lost, the one before is saved
-        searcher(run_dir, [CrashAfter(3)], save_minutes=0.0, **settings).run()
+        searcher(run_dir, [Draws(), CrashAfter(3)], save_minutes=0.0, **settings).run()
     assert position(run_dir) == "epoch-0000-step-000002"
-    resumed(run_dir).run()
+    resumed(run_dir, [Draws()]).run()
     assert_same_outcome(whole, run_dir)
 
 

@@ -10,7 +10,7 @@ from paddle_darts.genotypes import EVAL_ONLY_OPS, PRIMITIVES
 from paddle_darts.nn.blocks import FactorizedReduce, Zero
 from paddle_darts.nn.layers import trainable
 from paddle_darts.spaces import DARTS, SPACES, get_space, list_spaces
-from paddle_darts.spaces.darts import OPS, edge_stride, reduction_positions
+from paddle_darts.spaces.darts import OPS, cell_kinds, edge_stride, reduction_positions
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +106,10 @@ def test_reductions_at_one_and_two_thirds(layers, positions):
 def test_only_inputs_of_reduction_cells_are_strided():
     assert [edge_stride(True, source) for source in range(4)] == [2, 2, 1, 1]
     assert [edge_stride(False, source) for source in range(4)] == [1, 1, 1, 1]
+
+
+def test_given_reductions_replace_the_rule_and_must_fit():
+    assert cell_kinds(4) == ("normal", "reduce", "reduce", "normal")
+    assert cell_kinds(4, (3,)) == ("normal", "normal", "normal", "reduce")
+    with pytest.raises(ConfigError, match="among the cells 0 to 3"):
+        cell_kinds(4, (2, 13))
