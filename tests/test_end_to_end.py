@@ -11,7 +11,7 @@ from PIL import Image
 
 from paddle_darts.cli import main
 
-TINY = "--image_size 15 --batch_size 8 --init_channels 2 --layers 3 --epochs 2".split()
+TINY = ["--image_size", "15", "--batch_size", "8", "--init_channels", "2", "--layers", "3", "--epochs", "2"]
 
 
 @pytest.fixture(params=["RGB", "L"])

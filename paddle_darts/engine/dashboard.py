@@ -6,16 +6,13 @@ import logging
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from paddle_darts.engine.callbacks import Callback, Logs
+from paddle_darts.engine.callbacks import Callback, Logs, Run
 from paddle_darts.engine.config import FREE_ON_RESUME
 from paddle_darts.genotypes import parse_genotype
-
-if TYPE_CHECKING:
-    from paddle_darts.engine.loop import Loop
 
 _SCALARS = {
     "train_loss": "loss/train",
@@ -37,7 +34,7 @@ class Dashboard(Callback):
     own past: the folder is written anew then. VisualDL shows only the newest record file of a folder.
     """
 
-    def on_search_begin(self, search: Loop) -> None:
+    def on_search_begin(self, search: Run) -> None:
         logging.getLogger("visualdl").setLevel(logging.WARNING)
         from visualdl import LogWriter
 
@@ -51,13 +48,13 @@ class Dashboard(Callback):
         for row in search.rows:
             self._emit(row, arch.get(row["epoch"], {}))
 
-    def on_epoch_end(self, search: Loop, epoch: int, logs: Logs) -> None:
+    def on_epoch_end(self, search: Run, epoch: int, logs: Logs) -> None:
         self._emit(logs, logs)
 
-    def on_search_end(self, search: Loop, result: Any) -> None:
+    def on_search_end(self, search: Run, result: Any) -> None:
         self._writer.close()
 
-    def on_exception(self, search: Loop, exc: BaseException) -> None:
+    def on_exception(self, search: Run, exc: BaseException) -> None:
         if hasattr(self, "_writer"):
             self._writer.close()
 

@@ -16,6 +16,7 @@ import pytest
 from engine_runs import (
     SEARCH,
     TRAIN,
+    Crash,
     CrashAfter,
     assert_same_outcome,
     few_digits,
@@ -284,6 +285,32 @@ def test_best_is_the_first_with_the_highest_accuracy(tmp_path: Path) -> None:
     search.run()
     assert os.readlink(tmp_path / "run" / "checkpoint" / "best") == "epoch-0002-step-000000"
     assert os.readlink(tmp_path / "run" / "checkpoint" / "latest") == "epoch-0005-step-000000"
+
+
+def test_killed_between_the_two_pointers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither pointer may be left behind for good: the epoch after this one is not the best."""
+    run_dir, point, swapped = tmp_path / "run", checkpoint._point, []
+
+    def crash_at_the_second(folder: Path, pointer: str, name: str) -> None:
+        if swapped:
+            raise Crash
+        swapped.append(pointer)
+        point(folder, pointer, name)
+
+    def falling(epoch: int) -> dict[str, Any]:
+        return {"valid_loss": 1.0, "valid_top1": 50.0 - epoch}
+
+    search = searcher(run_dir)
+    search.evaluate = falling
+    with monkeypatch.context() as patched, pytest.raises(Crash):
+        patched.setattr(checkpoint, "_point", crash_at_the_second)
+        search.run()
+    assert len(swapped) == 1
+    search = resumed(run_dir)
+    search.evaluate = falling
+    search.run()
+    assert os.readlink(run_dir / "checkpoint" / "best") == "epoch-0001-step-000000"
+    assert os.readlink(run_dir / "checkpoint" / "latest") == "epoch-0002-step-000000"
 
 
 def test_training_with_validation_data_goes_by_them(tmp_path: Path) -> None:

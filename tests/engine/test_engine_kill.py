@@ -25,6 +25,7 @@ from engine_runs import (
     flags,
     leftovers,
     resumed,
+    rows,
     run_tool,
     searcher,
     start_tool,
@@ -43,8 +44,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def killed_search(data: Path) -> list[str]:
-    """6 steps per epoch, 3 epochs: 21 positions at which a run can be found."""
-    return flags({**SEARCH, "dataset": "folder", "data": data, "batch_size": 8, "epochs": 3, "save_minutes": 0.0})
+    """6 steps per epoch, 4 epochs: 28 positions at which a run can be found."""
+    return flags({**SEARCH, "dataset": "folder", "data": data, "batch_size": 8, "epochs": 4, "save_minutes": 0.0})
 
 
 def position(run_dir: Path) -> str:
@@ -60,6 +61,11 @@ def wait_until(what: Callable[[], bool], process: subprocess.Popen) -> None:
     while not what() and process.poll() is None:
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.002)
+
+
+def step_seconds(whole: Path) -> float:
+    """How long a step takes on this machine now, so that delays neither miss steps nor the end of the run."""
+    return rows(whole)[-1]["seconds"] / 12
 
 
 def stop_after(process: subprocess.Popen, run_dir: Path, positions: int, delay: float, signum: int) -> str:
@@ -91,12 +97,12 @@ def reference(tmp_path_factory: pytest.TempPathFactory, killed_search: list[str]
 @posix
 def test_search_killed_at_random_moments(reference: Path, killed_search: list[str], tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
-    draw = random.Random(7)
+    draw, step = random.Random(7), step_seconds(reference)
     argv = [*killed_search, f"--run_dir={run_dir}"]
     stops = []
     for attempt in range(5):
         process = start_tool("train_search", *argv)
-        output = stop_after(process, run_dir, draw.randint(0, 3), draw.uniform(0.0, 0.4), signal.SIGKILL)
+        output = stop_after(process, run_dir, draw.randint(0, 3), draw.uniform(0.0, 2.0) * step, signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL, f"attempt {attempt} ended before it was killed:\n{output}"
         stops.append(position(run_dir))
         argv = [f"--run_dir={run_dir}", "--resume"]
@@ -115,7 +121,7 @@ def test_asked_to_stop_saves_and_says_how_to_go_on(
     run_dir = tmp_path / "a run"  # the command must be quoted
     # without checkpoints by time: the one that is found afterwards was written because of the signal
     process = start_tool("train_search", *killed_search, "--save_minutes=60", f"--run_dir={run_dir}", cwd=ROOT)
-    output = stop_after(process, run_dir, 1, 0.3, signum)
+    output = stop_after(process, run_dir, 1, 3 * step_seconds(reference), signum)
     assert process.returncode == 128 + signum, output
     assert "Traceback" not in output
     assert position(run_dir) > "epoch-0001-step-000000"
@@ -169,15 +175,17 @@ def test_search_killed_while_it_writes(reference: Path, killed_search: list[str]
 
 @posix
 def test_training_with_random_masks_killed(data: Path, tmp_path: Path) -> None:
-    settings = flags({**TRAIN, "dataset": "folder", "data": data, "save_minutes": 0.0})
+    settings = flags({**TRAIN, "dataset": "folder", "data": data, "batch_size": 8, "save_minutes": 0.0})
     whole, run_dir = tmp_path / "whole", tmp_path / "run"
     status, output = run_tool("train", *settings, f"--run_dir={whole}")
     assert status == 0, output
     draw = random.Random(5)
     argv = [*settings, f"--run_dir={run_dir}"]
-    for _ in range(2):
+    # no path is dropped in the first epoch, whose 12 steps and end are 13 of 26 positions
+    for positions in (draw.randint(14, 16), draw.randint(1, 3)):
         process = start_tool("train", *argv)
-        output = stop_after(process, run_dir, draw.randint(1, 2), draw.uniform(0.0, 0.3), signal.SIGKILL)
+        delay = draw.uniform(0.0, 1.0) * step_seconds(whole)
+        output = stop_after(process, run_dir, positions, delay, signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL, output
         argv = [*settings, f"--run_dir={run_dir}", "--resume"]
     status, output = run_tool("train", *argv)
