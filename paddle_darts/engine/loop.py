@@ -265,7 +265,7 @@ class Loop(ABC):
         began = time.perf_counter()
         row = {"epoch": epoch, "stage": 0, "train_loss": self.meter.loss, "train_top1": self.meter.top1}
         row |= {"valid_loss": None, "valid_top1": None, "test_loss": None, "test_top1": None}
-        row |= self.evaluate(epoch)
+        row |= {key: _finite(key, value) for key, value in self.evaluate(epoch).items()}
         row["lr"] = self.lr
         row["seconds"] = round(self.meter.seconds + time.perf_counter() - began, 3)
         row["peak_rss_mb"] = round(peak_rss_mb(), 1)
@@ -318,6 +318,13 @@ class Loop(ABC):
         return str(read_pointer(self.run_dir.checkpoints) or "none yet")
 
     # ---- stopping and failing
+    def interruptible(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """The batches of an evaluation; a signal stops it between two of them (it is done again after a resume)."""
+        with contextlib.closing(batches):
+            for batch in batches:
+                self._stop_if_asked()
+                yield batch
+
     def _stop_or_save(self) -> None:
         self._stop_if_asked()
         if time.monotonic() - self._saved_at >= 60.0 * self.config["save_minutes"]:
@@ -362,6 +369,14 @@ class Loop(ABC):
                 getattr(callback, hook)(self, *args)
             except Exception:
                 log.warning("%s failed in %s; the run goes on", type(callback).__name__, hook, exc_info=True)
+
+
+def _finite(key: str, value: Any) -> Any:
+    """The value of a history row; NaN and infinity, which JSON has not, become null with a warning."""
+    if isinstance(value, float) and not math.isfinite(value):
+        log.warning("%s is %s and is recorded as null", key, value)
+        return None
+    return value
 
 
 def peak_rss_mb() -> float:

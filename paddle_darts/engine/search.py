@@ -103,7 +103,8 @@ class SearchController(Loop):
         supernet.eval()
         with paddle.no_grad():
             mix = self.method.mixture()
-            return evaluate_batches(self._measured.iterate(epoch), lambda images: supernet(images, mix)[0])
+            batches = self.interruptible(self._measured.iterate(epoch))
+            return evaluate_batches(batches, lambda images: supernet(images, mix)[0])
 
     def derive(self) -> Genotype | None:
         """The present genotype; None, with a warning, when the derivation is empty."""

@@ -114,7 +114,8 @@ class Trainer(Loop):
         self.network.eval()
         with paddle.no_grad():
             for name in due:
-                found = evaluate_batches(self._parts[name].iterate(0), lambda images: self.network(images)[0])
+                batches = self.interruptible(self._parts[name].iterate(0))
+                found = evaluate_batches(batches, lambda images: self.network(images)[0])
                 row |= {f"{name}_loss": found.loss, f"{name}_top1": found.top1, f"{name}_top5": found.top5}
         return row
 

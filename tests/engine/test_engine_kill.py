@@ -64,7 +64,10 @@ def wait_until(what: Callable[[], bool], process: subprocess.Popen) -> None:
 
 
 def step_seconds(whole: Path) -> float:
-    """How long a step takes on this machine now, so that delays neither miss steps nor the end of the run."""
+    """How long a step takes on this machine now, so that delays neither miss steps nor the end of the run.
+
+    An epoch has 12 of them, or 6 and as many measured batches.
+    """
     return rows(whole)[-1]["seconds"] / 12
 
 
