@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import statistics
 import time
 from dataclasses import dataclass
@@ -53,11 +51,11 @@ def dry_run(loop: Loop, steps: int = 3) -> Estimate:
     loop.callbacks = []
     loop.begin_epoch(0)
     times = []
-    with contextlib.closing(loop.batches(0, 0)) as batches:
-        for batch in itertools.islice(itertools.cycle(itertools.islice(batches, steps + 1)), steps + 1):
-            began = time.perf_counter()
-            loop.step(batch)
-            times.append(time.perf_counter() - began)
+    for i in range(steps + 1):
+        batch = loop.batch_at(0, i % loop.steps_per_epoch)
+        began = time.perf_counter()
+        loop.step(batch)
+        times.append(time.perf_counter() - began)
     tensors = loop.tensors()
     # weights hold the running statistics as well; what is trained is what an optimizer keeps momentum for
     parameters = sum(t.numel().item() for k, t in tensors["optimizer_weights"].items() if k.endswith("velocity_0"))

@@ -18,6 +18,7 @@ import numpy as np
 import paddle
 import psutil
 
+from paddle_darts.data.prefetch import prefetched
 from paddle_darts.engine.callbacks import Callback, Pictures, ProgressBar
 from paddle_darts.engine.checkpoint import (
     Groups,
@@ -112,8 +113,8 @@ class Loop(ABC):
         """Sets learning rates and the like; called again for the same epoch after a resume."""
 
     @abstractmethod
-    def batches(self, epoch: int, start: int) -> Iterator[Any]:
-        """The batches of an epoch from step ``start`` on."""
+    def batch_at(self, epoch: int, step: int) -> Any:
+        """The batch of a step, a pure function of the position and the seed."""
 
     @abstractmethod
     def train_step(self, batch: Any) -> StepLosses:
@@ -162,8 +163,16 @@ class Loop(ABC):
             self._call("on_search_end", result)
             return result
 
-    def step(self, batch: Any) -> dict[str, Any]:
-        """One training step on ``batch``, counted and checked; returns the running means of the epoch."""
+    def step(self, batch: Any = None) -> dict[str, Any]:
+        """One training step, counted and checked; returns the running means of the epoch.
+
+        ``batch`` None: the one that is due at the present position. After the last step of an epoch the next one is
+        begun, without evaluation or files (those are the business of :meth:`run`).
+        """
+        if batch is None:
+            if self.step_in_epoch >= self.steps_per_epoch:
+                self._next_epoch()
+            batch = self.batch_at(self.epoch, self.step_in_epoch)
         if not self._epoch_begun:
             self.begin_epoch(self.epoch)
             self._epoch_begun = True
@@ -178,6 +187,10 @@ class Loop(ABC):
             self._call("on_arch_step", self.step_in_epoch - 1, {"arch_loss": losses.arch_loss})
         self._call("on_step_end", self.step_in_epoch - 1, logs)
         return logs
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Any]:
+        """The batches of an epoch from step ``start`` on, made ahead in a thread; close it when stopping early."""
+        return prefetched(self.batch_at(epoch, step) for step in range(start, self.steps_per_epoch))
 
     @property
     @abstractmethod
@@ -213,9 +226,11 @@ class Loop(ABC):
     def _start(self) -> None:
         resuming = self.config.get("resume") and self.run_dir.exists
         if resuming:
+            self.run_dir.lock()
             self.run_dir.reopen(self.config, self.environment)
         else:
             self.run_dir.create({**self.config, "resume": False}, self.environment)
+            self.run_dir.lock()
         self.run_dir.open_log()
         self._saved_at = time.monotonic()
         if resuming and has_checkpoint(self.run_dir.checkpoints):
@@ -275,8 +290,7 @@ class Loop(ABC):
         self.rows.append(row)
         extra = self.save_epoch(epoch, row)
         self.run_dir.write_history(self.rows)
-        self.epoch, self.step_in_epoch, self.meter = epoch + 1, 0, Meter()
-        self._epoch_begun = False
+        self._next_epoch()
         measured = [k for k in ("valid_loss", "valid_top1", "test_loss", "test_top1") if row[k] is not None]
         log.info(
             "epoch %d lr %e train_loss %f train_acc %f %s",
@@ -289,6 +303,10 @@ class Loop(ABC):
         self._call("on_epoch_end", epoch, {**row, **extra})
         self.save(best)
         self._stop_if_asked()
+
+    def _next_epoch(self) -> None:
+        self.epoch, self.step_in_epoch, self.meter = self.epoch + 1, 0, Meter()
+        self._epoch_begun = False
 
     def _best(self) -> float | None:
         values = [row[self.best_key] for row in self.rows if row.get(self.best_key) is not None]
@@ -355,6 +373,7 @@ class Loop(ABC):
             for number, handler in before.items():
                 signal.signal(number, handler)
             self.run_dir.close_log()
+            self.run_dir.unlock()
 
     def _ask_to_stop(self, signum: int, frame: object) -> None:
         if self._signal is not None:

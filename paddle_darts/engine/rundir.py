@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -18,6 +18,11 @@ from paddle_darts.engine.environment import NUMERIC
 from paddle_darts.errors import RunError
 from paddle_darts.genotypes import Genotype, genotype_document
 from paddle_darts.io.files import PARTIAL, read_config, read_json, read_rows, write_json, write_rows, write_text
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +48,7 @@ class RunDirectory:
         self.plots = self.path / "plots"
         self.vdl = self.path / "vdl"
         self._log_handler: logging.Handler | None = None
+        self._lock: IO[str] | None = None
 
     @property
     def exists(self) -> bool:
@@ -140,6 +146,24 @@ class RunDirectory:
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.INFO)
         self._log_handler = handler
+
+    def lock(self) -> None:
+        """Keeps other processes out until :meth:`unlock` or the end of this one; RunError when one is in already."""
+        if fcntl is None:
+            return
+        self._lock = open(self.path / ".lock", "a")  # noqa: SIM115 (held open as long as the run lasts)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.unlock()
+            raise RunError(f"another process is running in {self.path}; wait for it or stop it first") from None
+        except OSError as error:  # some network file systems have no locks
+            log.debug("%s cannot be locked: %s", self.path, error)
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def close_log(self) -> None:
         if self._log_handler is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,8 @@ class SearchResult:
 class SearchController(Loop):
     """Searches with one method on one data set.
 
-    ``run()`` does everything; ``step(batch)`` is one iteration on a (training, validation) pair of batches, for
+    Made from typed settings, or from the same keyword arguments as :func:`search`. ``run()`` does everything;
+    ``step()`` is one iteration (on a given pair of a training and a validation batch, or on the one that is due), for
     loops of one's own; ``state_dict()`` is the state besides the tensors.
     """
 
@@ -51,11 +52,14 @@ class SearchController(Loop):
 
     def __init__(
         self,
-        config: SearchConfig,
-        options: MethodOptions,
+        config: SearchConfig | None = None,
+        options: MethodOptions | None = None,
         bundle: DataBundle | None = None,
         callbacks: Sequence[Callback] | None = None,
+        **settings: Any,
     ) -> None:
+        if config is None or options is None:
+            config, options = search_settings(settings)
         setup = set_up(config, "search", config.method, asdict(options), bundle)
         super().__init__(setup.config, setup.environment, setup.run_dir, config.epochs, callbacks)
         self.bundle = setup.bundle
@@ -79,14 +83,9 @@ class SearchController(Loop):
         self.method.begin_epoch(epoch)
         self.method.supernet.train()
 
-    def batches(self, epoch: int, start: int) -> Iterator[Any]:
-        train = self._train.iterate(epoch, start)
-        valid = self._valid.iterate_from(epoch * self.steps_per_epoch + start)
-        try:
-            yield from zip(train, valid, strict=False)
-        finally:
-            train.close()
-            valid.close()
+    def batch_at(self, epoch: int, step: int) -> Any:
+        # the validation half is walked through in passes of its own, whatever its size
+        return self._train.batch(epoch, step), self._valid.pick(epoch * self.steps_per_epoch + step)
 
     def train_step(self, batch: Any) -> StepLosses:
         train, valid = (to_device(b) for b in batch)
@@ -203,6 +202,4 @@ def search(**settings: Any) -> SearchResult:
     ``config`` names a recipe (a YAML file or one of ours). Example:
     ``search(method="darts", dataset="digits", epochs=3)``.
     """
-    callbacks = settings.pop("callbacks", None)
-    config, options = search_settings(settings)
-    return SearchController(config, options, callbacks=callbacks).run()
+    return SearchController(**settings).run()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ class TrainResult:
 
 
 class Trainer(Loop):
-    """Trains one evaluation network.
+    """Trains one evaluation network; made from typed settings, or from the same keyword arguments as :func:`train`.
 
     Data with a validation part are validated on it after every epoch and tested once, at the end; other data are
     tested after every epoch, as the authors do. The checkpoint `best` is the one with the highest of that accuracy.
@@ -52,10 +52,12 @@ class Trainer(Loop):
 
     def __init__(
         self,
-        config: TrainConfig,
+        config: TrainConfig | None = None,
         bundle: DataBundle | None = None,
         callbacks: Sequence[Callback] | None = None,
+        **settings: Any,
     ) -> None:
+        config = config or train_settings(settings)
         self.genotype = genotype(config.arch)
         further = {"arch": arch_setting(self.genotype)}
         setup = set_up(config, "train", arch_label(config.arch), further, bundle)
@@ -94,8 +96,8 @@ class Trainer(Loop):
         self.network.drop_path_prob = drop_path_prob(epoch, s.epochs, s.drop_path_prob)
         self.network.train()
 
-    def batches(self, epoch: int, start: int) -> Iterator[Any]:
-        return self._train.iterate(epoch, start)
+    def batch_at(self, epoch: int, step: int) -> Any:
+        return self._train.batch(epoch, step)
 
     def train_step(self, batch: Any) -> StepLosses:
         s = self.settings
@@ -198,5 +200,4 @@ def train(**settings: Any) -> TrainResult:
 
     Example: ``train(arch="DARTS_PADDLE", dataset="digits", epochs=5, init_channels=8, layers=5)``.
     """
-    callbacks = settings.pop("callbacks", None)
-    return Trainer(train_settings(settings), callbacks=callbacks).run()
+    return Trainer(**settings).run()

@@ -107,6 +107,19 @@ def test_steps_by_hand(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeyp
     assert search.derive() is not None
 
 
+def test_steps_by_hand_find_their_batches(tmp_path: Path) -> None:
+    given, found = searcher(tmp_path / "given"), searcher(tmp_path / "found")
+    for epoch in range(2):
+        for batch in given.batches(epoch):
+            given.step(batch)
+            found.step()
+        if epoch == 0:
+            given._next_epoch()
+    assert (found.epoch, found.step_in_epoch) == (given.epoch, given.step_in_epoch) == (1, 3)
+    for name, alpha in found.method.alphas.items():
+        assert np.array_equal(alpha.numpy(), given.method.alphas[name].numpy())
+
+
 def test_state_dict_is_plain_json_and_a_copy(tmp_path: Path) -> None:
     search = searcher(tmp_path / "run")
     batches = iter(search.batches(0, 0))

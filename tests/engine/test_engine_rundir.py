@@ -16,6 +16,7 @@ from PIL import Image
 
 import paddle_darts as pdarts
 from paddle_darts.engine import Dashboard
+from paddle_darts.engine.rundir import RunDirectory
 from paddle_darts.errors import RunError
 
 KEYS = ("epoch", "train_loss", "train_top1", "valid_loss", "valid_top1", "test_loss", "test_top1")
@@ -92,6 +93,16 @@ def test_an_occupied_directory_is_refused(finished_search: Path) -> None:
     with pytest.raises(RunError, match="already holds a run; continue it with --resume or choose another --run_dir"):
         searcher(finished_search).run()
     assert outcome(finished_search) == before
+
+
+def test_two_processes_cannot_share_a_run(tmp_path: Path) -> None:
+    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    first.lock()
+    with pytest.raises(RunError, match="another process is running"):
+        second.lock()
+    first.unlock()
+    second.lock()
+    second.unlock()
 
 
 def test_resuming_a_finished_run_gives_the_result_again(tmp_path: Path) -> None:
