@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import yaml
 
 from paddle_darts.engine.checkpoint import tensor_bytes
-from paddle_darts.engine.loop import Loop, peak_rss_mb
+from paddle_darts.engine.loop import Loop
+from paddle_darts.engine.meter import peak_rss_mb
 from paddle_darts.engine.rundir import SIDE_FILES
 
 

@@ -5,18 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
-import signal
-import sys
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import paddle
-import psutil
 
 from paddle_darts.data.prefetch import prefetched
 from paddle_darts.engine.callbacks import Callback, Pictures, ProgressBar
@@ -31,49 +26,13 @@ from paddle_darts.engine.checkpoint import (
 )
 from paddle_darts.engine.commands import command
 from paddle_darts.engine.dashboard import Dashboard
+from paddle_darts.engine.meter import Meter, StepLosses, finite_or_none, peak_rss_mb
 from paddle_darts.engine.rundir import RunDirectory
+from paddle_darts.engine.stopping import Interrupted, StopSignals
 from paddle_darts.errors import NonFiniteLossError, RunError
 from paddle_darts.io import rng
 
 log = logging.getLogger(__name__)
-
-
-class Interrupted(Exception):
-    """The run was asked to stop (Ctrl-C, SIGTERM) and has saved itself. ``signum`` is the signal."""
-
-    def __init__(self, signum: int, resume_command: str) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}; continue with: {resume_command}")
-        self.signum = signum
-
-
-class StepLosses(NamedTuple):
-    """What a step of a loop reports; every loss must be finite."""
-
-    loss: float
-    correct: int
-    size: int
-    arch_loss: float | None = None
-
-
-class Meter:
-    """Running means of an epoch; the state is exact in JSON."""
-
-    def __init__(self) -> None:
-        self.loss_sum, self.correct, self.count, self.seconds = 0.0, 0, 0, 0.0
-
-    def update(self, losses: StepLosses) -> None:
-        self.loss_sum += losses.loss * losses.size
-        self.correct += losses.correct
-        self.count += losses.size
-
-    @property
-    def loss(self) -> float:
-        return self.loss_sum / self.count if self.count else math.nan
-
-    @property
-    def top1(self) -> float:
-        """Percent."""
-        return 100.0 * self.correct / self.count if self.count else math.nan
 
 
 class Loop(ABC):
@@ -103,7 +62,7 @@ class Loop(ABC):
         self.rows: list[dict[str, Any]] = []
         self._epoch_begun = False
         self._started = False
-        self._signal: int | None = None
+        self._signals = StopSignals()
 
     # ---- what a subclass provides
     steps_per_epoch: int
@@ -280,7 +239,7 @@ class Loop(ABC):
         began = time.perf_counter()
         row = {"epoch": epoch, "stage": 0, "train_loss": self.meter.loss, "train_top1": self.meter.top1}
         row |= {"valid_loss": None, "valid_top1": None, "test_loss": None, "test_top1": None}
-        row |= {key: _finite(key, value) for key, value in self.evaluate(epoch).items()}
+        row |= {key: finite_or_none(key, value) for key, value in self.evaluate(epoch).items()}
         row["lr"] = self.lr
         row["seconds"] = round(self.meter.seconds + time.perf_counter() - began, 3)
         row["peak_rss_mb"] = round(peak_rss_mb(), 1)
@@ -349,19 +308,17 @@ class Loop(ABC):
             self.save()
 
     def _stop_if_asked(self) -> None:
-        if self._signal is not None:
+        if self._signals.caught is not None:
             self.save()
-            raise Interrupted(self._signal, self.resume_command)
+            raise Interrupted(self._signals.caught, self.resume_command)
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
         """Signals ask for a stop at the next step; whatever ends the run is told to callbacks and the log."""
-        self._signal = None
-        main = threading.current_thread() is threading.main_thread()
-        signals = (signal.SIGINT, signal.SIGTERM) if main else ()
-        before = {number: signal.signal(number, self._ask_to_stop) for number in signals}
+        self._signals = StopSignals()
         try:
-            yield
+            with self._signals:
+                yield
         except BaseException as error:
             self._call("on_exception", error)
             if self._started and isinstance(error, RunError) and isinstance(error.__cause__, OSError):
@@ -370,17 +327,8 @@ class Loop(ABC):
                 ) from error
             raise
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
             self.run_dir.close_log()
             self.run_dir.unlock()
-
-    def _ask_to_stop(self, signum: int, frame: object) -> None:
-        if self._signal is not None:
-            raise KeyboardInterrupt  # asked twice: do not wait for the step
-        self._signal = signum
-        with contextlib.suppress(OSError):  # not by way of sys.stderr: the signal may have come while it was writing
-            os.write(2, b"\nstopping after this step ...\n")
 
     def _call(self, hook: str, *args: Any) -> None:
         for callback in self.callbacks:
@@ -388,22 +336,3 @@ class Loop(ABC):
                 getattr(callback, hook)(self, *args)
             except Exception:
                 log.warning("%s failed in %s; the run goes on", type(callback).__name__, hook, exc_info=True)
-
-
-def _finite(key: str, value: Any) -> Any:
-    """The value of a history row; NaN and infinity, which JSON has not, become null with a warning."""
-    if isinstance(value, float) and not math.isfinite(value):
-        log.warning("%s is %s and is recorded as null", key, value)
-        return None
-    return value
-
-
-def peak_rss_mb() -> float:
-    """Highest resident memory of this process so far [MB]."""
-    try:
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
-    except ImportError:  # Windows
-        return psutil.Process().memory_info().peak_wset / 2**20

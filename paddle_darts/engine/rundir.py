@@ -151,7 +151,7 @@ class RunDirectory:
         """Keeps other processes out until :meth:`unlock` or the end of this one; RunError when one is in already."""
         if fcntl is None:
             return
-        self._lock = open(self.path / ".lock", "a")  # noqa: SIM115 (held open as long as the run lasts)
+        self._lock = open(self.path / "config.yaml")  # noqa: SIM115 (held open as long as the run lasts)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

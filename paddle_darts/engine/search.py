@@ -15,7 +15,8 @@ from paddle_darts.engine.batches import Evaluation, augmentation, evaluate_batch
 from paddle_darts.engine.callbacks import Callback
 from paddle_darts.engine.commands import command
 from paddle_darts.engine.config import SearchConfig
-from paddle_darts.engine.loop import Loop, StepLosses
+from paddle_darts.engine.loop import Loop
+from paddle_darts.engine.meter import StepLosses
 from paddle_darts.engine.recipes import search_settings
 from paddle_darts.engine.setup import set_up
 from paddle_darts.errors import GenotypeError

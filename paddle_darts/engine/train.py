@@ -17,7 +17,8 @@ from paddle_darts.engine.batches import augmentation, evaluate_batches, to_devic
 from paddle_darts.engine.callbacks import Callback
 from paddle_darts.engine.commands import command
 from paddle_darts.engine.config import TrainConfig
-from paddle_darts.engine.loop import Loop, StepLosses
+from paddle_darts.engine.loop import Loop
+from paddle_darts.engine.meter import StepLosses
 from paddle_darts.engine.recipes import train_settings
 from paddle_darts.engine.setup import set_up
 from paddle_darts.genotypes import Genotype, NetworkOptions, format_genotype, genotype, genotype_document

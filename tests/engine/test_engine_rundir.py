@@ -97,6 +97,7 @@ def test_an_occupied_directory_is_refused(finished_search: Path) -> None:
 
 def test_two_processes_cannot_share_a_run(tmp_path: Path) -> None:
     first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
+    first.create({}, {})
     first.lock()
     with pytest.raises(RunError, match="another process is running"):
         second.lock()

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import replay_functions  # noqa: F401 (these four register their replays)
+import replay_networks  # noqa: F401
+import replay_search  # noqa: F401
+import replay_tables  # noqa: F401
 from golden import Golden
-from replays import find_replay
+from registry import find_replay
 
 COMMITTED = Path(__file__).parents[1] / "goldens"
 
