@@ -49,11 +49,10 @@ class RecordedMasks(RandomSource):
         return next(self._masks, None) is None
 
 
-def weight(golden: Golden, parameters: dict[str, paddle.Tensor], name: str, value: paddle.Tensor) -> np.ndarray:
-    """A value that belongs to a parameter, in PyTorch's layout."""
+def torch_layout(name: str, value: paddle.Tensor) -> np.ndarray:
+    """A value that belongs to the parameter ``name``, in PyTorch's layout."""
     array = value.numpy()
-    is_linear = name.endswith("classifier.weight")
-    return array.T if is_linear else array
+    return array.T if name.endswith("classifier.weight") else array
 
 
 def read_genotype(document: dict[str, Any], network: NetworkOptions | None = None) -> Genotype:
@@ -91,7 +90,7 @@ def check_gradients(golden: Golden, loss: paddle.Tensor, parameters: dict[str, p
     for key in golden.keys("grad"):
         name = our_name(key.removeprefix("grad/"))
         if name in by_name:
-            golden.check(key, weight(golden, parameters, name, by_name[name]))
+            golden.check(key, torch_layout(name, by_name[name]))
 
 
 def check_state(golden: Golden, prefix: str, network: nn.Layer) -> None:
@@ -99,4 +98,4 @@ def check_state(golden: Golden, prefix: str, network: nn.Layer) -> None:
     state = network.state_dict()
     for key in golden.keys(prefix):
         name = our_name(key.removeprefix(prefix + "/"))
-        golden.check(key, weight(golden, state, name, state[name]))
+        golden.check(key, torch_layout(name, state[name]))

@@ -15,7 +15,7 @@ from registry import (
     read_genotype,
     record_cells,
     replays,
-    weight,
+    torch_layout,
 )
 
 from paddle_darts.methods import Batch, Darts, DartsOptions
@@ -115,7 +115,7 @@ def replay_architect(golden: Golden) -> None:
                 unrolled = dict(zip(method.weights, hyper.unrolled, strict=True))
                 for key in golden.keys(f"{tag}/unrolled"):
                     name = our_name(key.removeprefix(f"{tag}/unrolled/"))
-                    golden.check(key, weight(golden, unrolled, name, unrolled[name]))
+                    golden.check(key, torch_layout(name, unrolled[name]))
             check_state(golden, f"{tag}/after", method.supernet)
             method.arch_optimizer.step(hyper.total)
             for kind, alpha in method.alphas.items():
