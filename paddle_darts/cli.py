@@ -8,14 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from paddle_darts.errors import PaddleDartsError, unknown
+from paddle_darts.flags import peek, peek_threads, read_command_line
 from paddle_darts.threads import import_paddle
-
-#: Flags of the official programs that mean something else here, or nothing: flag -> (ours or None, what to say).
-OFFICIAL = {
-    "gpu": ("device", "--gpu N is --device gpu:N here"),
-    "save": ("run_dir", "--save NAME is --run_dir runs/NAME here"),
-    "model_path": (None, "--model_path has no effect (nor has it in the official program): see --run_dir"),
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +31,7 @@ def run_command(name: str, argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     logging.getLogger("paddle_darts").setLevel(logging.INFO)
-    import_paddle(_threads(argv))
+    import_paddle(peek_threads(argv))
     try:
         return COMMANDS[name](argv) or 0
     except PaddleDartsError as error:
@@ -50,39 +44,24 @@ def run_command(name: str, argv: Sequence[str] | None = None) -> int:
 def search_command(argv: list[str]) -> int:
     """search an architecture"""
     from paddle_darts.engine import SearchConfig, SearchController, recipes
-    from paddle_darts.methods import METHODS
+    from paddle_darts.methods import METHODS, get_method
 
-    options = {name: m.options_class for name, m in METHODS.items()}
-    given, dry = _flags(argv, [SearchConfig, *_chosen(argv, options)], "train_search.py", options)
-    config, method_options = recipes.search_settings(given)
-    controller = SearchController(config, method_options)
-    if dry:
-        return _print_dry_run(controller)
-    result = _run(controller)
-    if isinstance(result, int):
-        return result
-    print(f"genotype = {result.genotype}")
-    print(f"report:    {result.run_dir / 'report.html'}")
-    print(f"dashboard: visualdl --logdir {result.run_dir / 'vdl'}")
-    print(f"next:      {controller.next_command}")
-    return 0
+    owners = {name: method.options_class for name, method in METHODS.items()}
+    chosen = get_method(peek(argv, "method") or SearchConfig.method).options_class
+    given, dry = read_command_line(argv, [SearchConfig, chosen], "train_search.py", owners)
+    config, options = recipes.search_settings(given)
+    return _carry_out(SearchController(config, options), dry, lambda result: f"genotype = {result.genotype}")
 
 
 def train_command(argv: list[str]) -> int:
     """train a genotype from scratch"""
     from paddle_darts.engine import TrainConfig, Trainer, recipes
 
-    given, dry = _flags(argv, [TrainConfig], "train.py", {})
+    given, dry = read_command_line(argv, [TrainConfig], "train.py", {})
     trainer = Trainer(recipes.train_settings(given))
-    if dry:
-        return _print_dry_run(trainer)
-    result = _run(trainer)
-    if isinstance(result, int):
-        return result
-    print(f"test accuracy {result.top1:.2f} % after {len(result.history)} epochs")
-    print(f"report:    {result.run_dir / 'report.html'}")
-    print(f"next:      {trainer.next_command}")
-    return 0
+    return _carry_out(
+        trainer, dry, lambda result: f"test accuracy {result.top1:.2f} % after {len(result.history)} epochs"
+    )
 
 
 def evaluate_command(argv: list[str]) -> int:
@@ -91,7 +70,7 @@ def evaluate_command(argv: list[str]) -> int:
     from paddle_darts.engine.evaluate import evaluate_run
     from paddle_darts.engine.recipes import evaluate_settings
 
-    given, _ = _flags(argv, [EvaluateConfig], "evaluate.py", {})
+    given, _ = read_command_line(argv, [EvaluateConfig], "evaluate.py", {})
     print("\n".join(evaluate_run(evaluate_settings(given)).lines()))
     return 0
 
@@ -128,95 +107,18 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
 }
 
 
-def _flags(argv: list[str], classes: list[type], prog: str, owners: dict[str, type]) -> tuple[dict[str, Any], bool]:
-    """The settings given on the command line, and whether only a dry run is asked for."""
-    from paddle_darts.engine import parsing
+def _carry_out(loop: Any, dry: bool, headline: Callable[[Any], str]) -> int:
+    """Runs a loop, or only estimates it, and prints what came of it and how to go on.
 
-    argv = _translated(argv, parsing.field_names(classes))
-    dry = "--dry_run" in argv
-    argv = [a for a in argv if a != "--dry_run"]
-    if "-h" in argv or "--help" in argv:
-        parsing.make_parser(
-            prog, classes, "Booleans: --x or --no_x. Also --dry_run: only estimate the cost."
-        ).print_help()
-        raise SystemExit(0)
-    names = [n for n in parsing.flag_names(argv) if n != "config"]
-    fields = parsing.field_names(classes)
-    parsing.check_names(
-        [n.removeprefix("no_") if n.startswith("no_") and n not in fields else n for n in names],
-        classes,
-        owners,
-        "command line",
-    )
-    return parsing.read_flags(argv, classes, prog), dry
+    A stop by a signal becomes the exit status that shells expect.
+    """
+    from paddle_darts.engine import Interrupted, dry_run
 
-
-def _translated(argv: list[str], known: list[str]) -> list[str]:
-    """Official flags in our words; those without an effect are named and dropped."""
-    out, i = [], 0
-    while i < len(argv):
-        name, equals, value = argv[i].removeprefix("--").partition("=")
-        if argv[i].startswith("--") and name in OFFICIAL and name not in known:
-            ours, hint = OFFICIAL[name]
-            print(f"note: {hint}", file=sys.stderr)
-            i += not equals
-            value = value if equals else argv[i] if i < len(argv) else ""
-            prefix = {"device": "gpu:", "run_dir": "runs/"}.get(ours or "", "")
-            out += [f"--{ours}", prefix + value] if ours else []
-        else:
-            out.append(argv[i])
-        i += 1
-    return out
-
-
-def _chosen(argv: list[str], options: dict[str, type]) -> list[type]:
-    """The options class of the method that the flags or the recipe name."""
-    from paddle_darts.engine.config import SearchConfig
-    from paddle_darts.methods import get_method
-
-    method = _peek(argv, "method") or SearchConfig.method
-    return [get_method(method).options_class]
-
-
-def _threads(argv: list[str]) -> int | None:
-    """--threads, before anything imports Paddle; a wrong value is reported later, by the typed settings."""
-    value = _peek(argv, "threads")
-    return int(value) if value and value.isdigit() else None
-
-
-def _peek(argv: list[str], name: str) -> str | None:
-    """The value of a setting in the flags, or in the recipe file or the run to resume that they name."""
-    from pathlib import Path
-
-    import yaml
-
-    from paddle_darts.resources import find_config
-
-    found: dict[str, str] = {}
-    for i, word in enumerate(argv):
-        key, equals, value = word.partition("=")
-        if key in (f"--{name}", "-c", "--config", "--run_dir"):
-            found["--config" if key == "-c" else key] = value if equals else "".join(argv[i + 1 : i + 2])
-    if f"--{name}" in found:
-        return found[f"--{name}"]
-    recipe = find_config(found["--config"]) if "--config" in found else None
-    stored = Path(found["--run_dir"]) / "config.yaml" if "--resume" in argv and "--run_dir" in found else None
-    for path in (recipe, stored):
-        try:
-            value = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(name) if path else None
-        except (OSError, ValueError, AttributeError, yaml.YAMLError):
-            continue  # reported later, by what reads the settings in earnest
-        if value is not None:
-            return str(value)
-    return None
-
-
-def _run(loop: Any) -> Any:
-    """Runs a loop; a stop by signal becomes the exit status that shells expect."""
-    from paddle_darts.engine import Interrupted
-
+    if dry:
+        print("\n".join(dry_run(loop).lines()))
+        return 0
     try:
-        return loop.run()
+        result = loop.run()
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         print(f"resume:    {loop.resume_command}")
@@ -224,10 +126,8 @@ def _run(loop: Any) -> Any:
     except KeyboardInterrupt:  # asked twice: stopped without saving
         print(f"resume:    {loop.resume_command}")
         return 130
-
-
-def _print_dry_run(loop: Any) -> int:
-    from paddle_darts.engine import dry_run
-
-    print("\n".join(dry_run(loop).lines()))
+    print(headline(result))
+    print(f"report:    {result.run_dir / 'report.html'}")
+    print(f"dashboard: visualdl --logdir {result.run_dir / 'vdl'}")
+    print(f"next:      {loop.next_command}")
     return 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from paddle_darts import cli
+from paddle_darts import cli, flags
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--dataset", "digits", "--image_size", "8", "--init_channels", "2", "--layers", "2"]
@@ -105,10 +105,10 @@ def test_gpu_without_one(capsys: pytest.CaptureFixture[str]) -> None:
 def test_flags_of_the_official_programs(capsys: pytest.CaptureFixture[str]) -> None:
     known = ["run_dir", "device", "epochs"]
     argv = ["--gpu", "1", "--save=EXP", "--model_path", "saved", "--epochs", "3"]
-    assert cli._translated(argv, known) == ["--device", "gpu:1", "--run_dir", "runs/EXP", "--epochs", "3"]
+    assert flags._translated(argv, known) == ["--device", "gpu:1", "--run_dir", "runs/EXP", "--epochs", "3"]
     notes = capsys.readouterr().err
     assert "--device gpu:N" in notes and "--run_dir runs/NAME" in notes and "--model_path has no effect" in notes
-    assert cli._translated(["--run", "--gpu"], known) == ["--run", "--device", "gpu:"]
+    assert flags._translated(["--run", "--gpu"], known) == ["--run", "--device", "gpu:"]
 
 
 def test_save_names_the_run_directory(capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,15 +152,15 @@ def test_what_is_read_before_the_settings(tmp_path: Path) -> None:
     recipe.write_text("threads: 3\nmethod: darts\n")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("threads: 5\n")
-    assert cli._threads(["--threads", "4"]) == 4
-    assert cli._threads(["--threads=4", "-c", str(recipe)]) == 4
-    assert cli._threads(["-c", str(recipe)]) == cli._threads([f"--config={recipe}"]) == 3
-    assert cli._threads(["--run_dir", "run", "--resume"]) == 5
-    assert cli._threads(["--run_dir", "run"]) is None
-    assert cli._threads(["--run_dir", "none", "--resume", "-c", "none.yml"]) is None
-    assert cli._threads(["--threads", "many"]) is None  # the typed settings will say so
+    assert flags.peek_threads(["--threads", "4"]) == 4
+    assert flags.peek_threads(["--threads=4", "-c", str(recipe)]) == 4
+    assert flags.peek_threads(["-c", str(recipe)]) == flags.peek_threads([f"--config={recipe}"]) == 3
+    assert flags.peek_threads(["--run_dir", "run", "--resume"]) == 5
+    assert flags.peek_threads(["--run_dir", "run"]) is None
+    assert flags.peek_threads(["--run_dir", "none", "--resume", "-c", "none.yml"]) is None
+    assert flags.peek_threads(["--threads", "many"]) is None  # the typed settings will say so
     recipe.write_text("- nothing\n")
-    assert cli._threads(["-c", str(recipe)]) is None
+    assert flags.peek_threads(["-c", str(recipe)]) is None
 
 
 def test_draw_a_genotype(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,8 @@ FLOORS = {
     "networks": 4,
     **dict.fromkeys(("methods", "analysis", "controllers"), 5),
     "engine": 6,
-    **dict.fromkeys(("cli", "nas"), 7),
+    **dict.fromkeys(("flags", "nas"), 7),
+    "cli": 8,
 }
 
 
