@@ -14,6 +14,9 @@ from paddle_darts.resources import find_config
 OFFICIAL = {
     "gpu": ("device", "--gpu N is --device gpu:N here"),
     "save": ("run_dir", "--save NAME is --run_dir runs/NAME here"),
+    "gamma": ("lr_gamma", "--gamma is --lr_gamma here"),
+    "decay_period": ("lr_period", "--decay_period is --lr_period here"),
+    "drop_path_prob": (None, "--drop_path_prob has no effect on a search (nor has it in the official program)"),
     "model_path": (None, "--model_path has no effect (nor has it in the official program): see --run_dir"),
 }
 

@@ -108,6 +108,9 @@ def test_flags_of_the_official_programs(capsys: pytest.CaptureFixture[str]) -> N
     assert flags._translated(argv, known) == ["--device", "gpu:1", "--run_dir", "runs/EXP", "--epochs", "3"]
     notes = capsys.readouterr().err
     assert "--device gpu:N" in notes and "--run_dir runs/NAME" in notes and "--model_path has no effect" in notes
+    argv = ["--drop_path_prob", "0.3", "--gamma=0.97", "--decay_period", "2"]
+    assert flags._translated(argv, known) == ["--lr_gamma", "0.97", "--lr_period", "2"]
+    assert flags._translated(argv[:2], [*known, "drop_path_prob"]) == argv[:2], "a training has it"
     assert flags._translated(["--run", "--gpu"], known) == ["--run", "--device", "gpu:"]
 
 
