@@ -67,7 +67,7 @@ def train_command(argv: list[str]) -> int:
 def evaluate_command(argv: list[str]) -> int:
     """measure a trained network"""
     from paddle_darts.engine import EvaluateConfig
-    from paddle_darts.engine.evaluate import evaluate_run
+    from paddle_darts.engine.evaluator import evaluate_run
     from paddle_darts.engine.recipes import evaluate_settings
 
     given, _ = read_command_line(argv, [EvaluateConfig], "evaluate.py", {})

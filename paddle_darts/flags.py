@@ -83,9 +83,9 @@ def peek(argv: list[str], name: str) -> str | None:
     stored = Path(found["--run_dir"]) / "config.yaml" if "--resume" in argv and "--run_dir" in found else None
     for path in (recipe, stored):
         try:
-            value = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(name) if path else None
+            known = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get(name) if path else None
         except (OSError, ValueError, AttributeError, yaml.YAMLError):
             continue  # reported later, by what reads the settings in earnest
-        if value is not None:
-            return str(value)
+        if known is not None:
+            return str(known)
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from itertools import count
 from typing import Literal, NamedTuple
 
@@ -91,11 +91,11 @@ class BatchStream:
             raise ConfigError(f"the {self.name} data are empty: there is no batch to pick")
         return self.batch(*divmod(position, self.steps_per_epoch))
 
-    def iterate(self, epoch: int, start: int = 0, prefetch: int = 2) -> Iterator[Batch]:
+    def iterate(self, epoch: int, start: int = 0, prefetch: int = 2) -> Generator[Batch, None, None]:
         """The batches of one pass from ``start`` on, ``prefetch`` ahead in a thread (0: no thread)."""
         return prefetched((self.batch(epoch, i) for i in range(start, self.steps_per_epoch)), prefetch)
 
-    def iterate_from(self, position: int, prefetch: int = 2) -> Iterator[Batch]:
+    def iterate_from(self, position: int, prefetch: int = 2) -> Generator[Batch, None, None]:
         """`pick(position)`, `pick(position + 1)`, ... without end."""
         return prefetched((self.pick(p) for p in count(position)), prefetch)
 

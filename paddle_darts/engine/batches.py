@@ -16,12 +16,12 @@ from paddle_darts.nn.losses import correct_in_top_k, cross_entropy
 
 
 class Evaluation(NamedTuple):
-    """Mean loss and accuracies in percent over ``count`` images; none of them is left out."""
+    """Mean loss and accuracies in percent over ``images`` images; none of them is left out."""
 
     loss: float
     top1: float
     top5: float
-    count: int
+    images: int
 
 
 def to_device(batch: ArrayBatch) -> Batch:

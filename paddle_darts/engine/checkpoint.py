@@ -8,6 +8,7 @@ folder's name where links cannot be made). A folder holds one safetensors file p
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -115,7 +116,7 @@ def read_pointer(folder: Path, pointer: str = "latest") -> Path | None:
 
 def tensor_bytes(groups: Groups) -> int:
     """Size of a checkpoint's tensors."""
-    return sum(t.numel().item() * t.element_size() for tensors in groups.values() for t in tensors.values())
+    return sum(math.prod(t.shape) * t.element_size() for tensors in groups.values() for t in tensors.values())
 
 
 def _point(folder: Path, pointer: str, name: str) -> None:

@@ -75,7 +75,7 @@ class Dashboard(Callback):
         from paddle_darts.analysis.curves import edge_labels
 
         self._writer.add_histogram(f"architecture/{kind}", probabilities.ravel(), step, buckets=20)
-        image = heatmap(probabilities, edge_labels(len(probabilities)), ops)
+        image = heatmap(probabilities.tolist(), edge_labels(len(probabilities)), ops)
         self._writer.add_image(f"architecture weights/{kind}", image, step)
 
     def _cell(self, genotype: str, kind: str) -> np.ndarray:

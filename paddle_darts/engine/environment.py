@@ -34,7 +34,8 @@ def set_device(device: str | None) -> str:
             built = "has GPU support" if paddle.is_compiled_with_cuda() else "is a CPU build"
             raise ConfigError(f"device {chosen} is not there: this Paddle {built} and sees {count} GPUs; use cpu")
         paddle.set_flags({"FLAGS_cudnn_deterministic": True})
-    return paddle.set_device(chosen) and chosen
+    paddle.set_device(chosen)
+    return chosen
 
 
 def active_threads() -> int:

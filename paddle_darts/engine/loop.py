@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -147,7 +147,7 @@ class Loop(ABC):
         self._call("on_step_end", self.step_in_epoch - 1, logs)
         return logs
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Any]:
+    def batches(self, epoch: int, start: int = 0) -> Generator[Any, None, None]:
         """The batches of an epoch from step ``start`` on, made ahead in a thread; close it when stopping early."""
         return prefetched(self.batch_at(epoch, step) for step in range(start, self.steps_per_epoch))
 
@@ -237,7 +237,7 @@ class Loop(ABC):
 
     def _end_epoch(self, epoch: int) -> None:
         began = time.perf_counter()
-        row = {"epoch": epoch, "stage": 0, "train_loss": self.meter.loss, "train_top1": self.meter.top1}
+        row: dict[str, Any] = {"epoch": epoch, "stage": 0, "train_loss": self.meter.loss, "train_top1": self.meter.top1}
         row |= {"valid_loss": None, "valid_top1": None, "test_loss": None, "test_top1": None}
         row |= {key: finite_or_none(key, value) for key, value in self.evaluate(epoch).items()}
         row["lr"] = self.lr
@@ -295,7 +295,7 @@ class Loop(ABC):
         return str(read_pointer(self.run_dir.checkpoints) or "none yet")
 
     # ---- stopping and failing
-    def interruptible(self, batches: Iterator[Any]) -> Iterator[Any]:
+    def interruptible(self, batches: Generator[Any, None, None]) -> Iterator[Any]:
         """The batches of an evaluation; a signal stops it between two of them (it is done again after a resume)."""
         with contextlib.closing(batches):
             for batch in batches:

@@ -97,7 +97,9 @@ def _plain(argv: Sequence[str], classes: Sequence[type]) -> list[str]:
     hints = _hints(classes)
     booleans = {n for n, hint in hints.items() if hint is bool or bool in get_args(hint)}
     lists = {n for n, hint in hints.items() if any(str(h).startswith("list") for h in (hint, *get_args(hint)))}
-    plain, repeated, i = [], {}, 0
+    plain: list[str] = []
+    repeated: dict[str, list[str]] = {}
+    i = 0
     while i < len(argv):
         name, equals, value = argv[i].removeprefix("--").partition("=")
         following = argv[i + 1] if i + 1 < len(argv) else "--"

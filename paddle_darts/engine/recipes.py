@@ -27,7 +27,7 @@ def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
     base, source = stored or _recipe(values, "search", [str(values.get("method", SearchConfig.method))])
     merged = {**base, **values}
     method = get_method(str(merged.get("method", SearchConfig.method)))
-    classes = [SearchConfig, method.options_class]
+    classes: list[type] = [SearchConfig, method.options_class]
     owners = {name: m.options_class for name, m in METHODS.items()}
     if stored is None:
         check_names(base, classes, owners, source)

@@ -22,7 +22,7 @@ from paddle_darts.io.files import PARTIAL, read_config, read_json, read_rows, wr
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 
 from paddle_darts.genotypes import Genotype
-from paddle_darts.networks.supernet import CellMix, Supernet
+from paddle_darts.networks.supernet import CellMix, Supernet, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 
 
@@ -68,6 +68,10 @@ class SearchMethod(ABC):
 
     supernet: Supernet
     source: RandomSource
+
+    @abstractmethod
+    def __init__(self, spec: SupernetSpec, options: Any, epochs: int, source: RandomSource) -> None:
+        """Builds the supernet of ``spec`` and everything that is optimised; ``options`` is an ``options_class``."""
 
     @abstractmethod
     def begin_epoch(self, epoch: int) -> None:

@@ -7,6 +7,7 @@ Deviations: the network of the unrolled step is the search network itself, moved
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import paddle
@@ -82,10 +83,10 @@ class Darts(SearchMethod):
         """The gradient of the alphas at the current weights; changes neither."""
         arch = list(self.alphas.values())
 
-        def valid_loss(**passing: object) -> paddle.Tensor:
+        def valid_loss(**passing: Any) -> paddle.Tensor:
             return self.loss(valid, **passing)[0]
 
-        def train_loss(**passing: object) -> paddle.Tensor:
+        def train_loss(**passing: Any) -> paddle.Tensor:
             return self.loss(train, **passing)[0]
 
         if not self.options.unrolled:

@@ -31,10 +31,10 @@ def darts_genotype(
     strengths: dict[str, np.ndarray], primitives: tuple[str, ...], steps: int, multiplier: int
 ) -> Genotype:
     """The genotype of both cell kinds; the last ``multiplier`` nodes form the output."""
-    concat = range(2 + steps - multiplier, steps + 2)
+    concat = tuple(range(2 + steps - multiplier, steps + 2))
     return Genotype(
-        normal=top_two_per_node(strengths["normal"], primitives, steps),
+        normal=tuple(top_two_per_node(strengths["normal"], primitives, steps)),
         normal_concat=concat,
-        reduce=top_two_per_node(strengths["reduce"], primitives, steps),
+        reduce=tuple(top_two_per_node(strengths["reduce"], primitives, steps)),
         reduce_concat=concat,
     )

@@ -26,7 +26,7 @@ class RandomSource:
         return self.generator.standard_normal(shape)
 
     def state_dict(self) -> dict[str, Any]:
-        return self.generator.bit_generator.state
+        return dict(self.generator.bit_generator.state)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.generator.bit_generator.state = state

@@ -106,10 +106,11 @@ class AvgPool(nn.AvgPool2D):
 
     def __init__(self, stride: int) -> None:
         super().__init__(3, stride=stride, padding=1, exclusive=True)
+        self._step = stride
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         # Paddle's CPU gradient divides in float32 whatever the precision; double precision is summed by hand.
-        return _window_mean(x, self.stride) if x.dtype == paddle.float64 else super().forward(x)
+        return _window_mean(x, self._step) if x.dtype == paddle.float64 else super().forward(x)
 
 
 def _window_mean(x: paddle.Tensor, stride: int) -> paddle.Tensor:
@@ -118,8 +119,8 @@ def _window_mean(x: paddle.Tensor, stride: int) -> paddle.Tensor:
     def window_sum(values: paddle.Tensor) -> paddle.Tensor:
         padded = F.pad(values, [1, 1, 1, 1])
         height, width = values.shape[2:]
-        rows = sum(padded[:, :, i : i + height : stride, :] for i in range(3))
-        return sum(rows[:, :, :, i : i + width : stride] for i in range(3))
+        rows = paddle.add_n([padded[:, :, i : i + height : stride, :] for i in range(3)])
+        return paddle.add_n([rows[:, :, :, i : i + width : stride] for i in range(3)])
 
     return window_sum(x) / window_sum(paddle.ones([1, 1, *x.shape[2:]], dtype=x.dtype))
 

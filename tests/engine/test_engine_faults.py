@@ -30,7 +30,7 @@ from paddle_darts.data import BatchStream, DataBundle
 from paddle_darts.engine import Callback, Interrupted, checkpoint, rundir
 from paddle_darts.engine.recipes import train_settings
 from paddle_darts.engine.rundir import RunDirectory
-from paddle_darts.engine.train import Trainer
+from paddle_darts.engine.trainer import Trainer
 from paddle_darts.errors import NonFiniteLossError, RunError
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def dry_run(loop: Loop, steps: int = 3) -> Estimate:
         times.append(time.perf_counter() - began)
     tensors = loop.tensors()
     # weights hold the running statistics as well; what is trained is what an optimizer keeps momentum for
-    parameters = sum(t.numel().item() for k, t in tensors["optimizer_weights"].items() if k.endswith("velocity_0"))
+    parameters = sum(math.prod(t.shape) for k, t in tensors["optimizer_weights"].items() if k.endswith("velocity_0"))
     return Estimate(
         loop.config,
         parameters,

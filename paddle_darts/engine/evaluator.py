@@ -20,7 +20,7 @@ from paddle_darts.engine.config import EvaluateConfig, TrainConfig
 from paddle_darts.engine.parsing import typed
 from paddle_darts.engine.recipes import evaluate_settings
 from paddle_darts.engine.rundir import RunDirectory
-from paddle_darts.engine.train import build_from_config
+from paddle_darts.engine.trainer import build_from_config
 from paddle_darts.errors import RunError
 from paddle_darts.genotypes import genotype
 
@@ -77,7 +77,7 @@ def evaluate_run(config: EvaluateConfig) -> EvaluationResult:
         latency = latency_ms(network, shape, config.latency_runs) if config.latency_runs else None
     counts = asdict(complexity(network, shape))
     counts.pop("params_with_aux")
-    return EvaluationResult(found.top1, found.top5, found.loss, found.count, latency_ms=latency, **counts)
+    return EvaluationResult(found.top1, found.top5, found.loss, found.images, latency_ms=latency, **counts)
 
 
 def latency_ms(network: paddle.nn.Layer, shape: tuple[int, int, int], runs: int) -> float:

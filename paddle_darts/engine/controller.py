@@ -6,10 +6,11 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import paddle
 
+from paddle_darts.analysis.complexity import count_parameters
 from paddle_darts.data import BatchStream, DataBundle, split_search
 from paddle_darts.engine.batches import Evaluation, augmentation, evaluate_batches, to_device
 from paddle_darts.engine.callbacks import Callback
@@ -69,7 +70,7 @@ class SearchController(Loop):
         train, valid = split_search(self.bundle, config.train_portion, config.split, config.seed)
         shared = {**setup.stream, "augmentation": augmentation(config, self.bundle)}
         fresh = (config.valid_batches or ("fresh" if config.fidelity == "official" else "iterator")) == "fresh"
-        draw = "fresh" if fresh else "permutation"
+        draw: Literal["fresh", "permutation"] = "fresh" if fresh else "permutation"
         self._train = BatchStream(train, config.batch_size, name="train", **shared)
         self._valid = BatchStream(valid, config.batch_size, name="valid", draw=draw, **shared)
         # the supernet is measured on the validation half with augmentation, as the authors do
@@ -161,7 +162,7 @@ class SearchController(Loop):
                 "tool": "search",
                 "title": f"{self.config['method']} on {self.config['dataset']}",
                 "next_command": self.next_command,
-                "parameters": sum(w.numel().item() for w in self.method.supernet.weights().values()),
+                "parameters": count_parameters(self.method.supernet),
                 "result": {"valid_top1": last["valid_top1"]},
                 "wall_seconds": round(sum(row["seconds"] for row in self.rows), 1),
             }

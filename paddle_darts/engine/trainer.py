@@ -59,7 +59,7 @@ class Trainer(Loop):
         **settings: Any,
     ) -> None:
         config = config or train_settings(settings)
-        self.genotype = genotype(config.arch)
+        self.genotype = genotype(str(config.arch))
         further = {"arch": arch_setting(self.genotype)}
         setup = set_up(config, "train", arch_label(config.arch), further, bundle)
         super().__init__(setup.config, setup.environment, setup.run_dir, config.epochs, callbacks)
