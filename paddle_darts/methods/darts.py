@@ -28,7 +28,12 @@ KINDS = ("normal", "reduce")
 
 @dataclass
 class DartsOptions(MethodOptions):
-    __doc__ = (MethodOptions.__doc__ or "") + "    unrolled: second order: differentiate through one SGD step.\n"
+    """Settings of DARTS.
+
+    Args:
+        unrolled: second order: differentiate through one SGD step of the weights.
+    """
+
     unrolled: bool = False
 
 
