@@ -110,6 +110,6 @@ class SearchMethod(ABC):
         self.source.load_state_dict(state["source"])
 
     @property
+    @abstractmethod
     def lr(self) -> float:
         """The weights' current learning rate, for the history."""
-        raise NotImplementedError

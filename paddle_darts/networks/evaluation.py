@@ -6,6 +6,8 @@ cnn/model.py; the heads of PC-DARTS and P-DARTS.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import paddle
 from paddle import nn
 from paddle.nn import functional as F
@@ -63,7 +65,7 @@ class EvaluationCell(nn.Layer):
         return paddle.concat([states[i] for i in self._concat], axis=1)
 
 
-class _EvaluationNetwork(nn.Layer):
+class _EvaluationNetwork(nn.Layer, ABC):
     """What the CIFAR and the ImageNet network have in common: the cells, the heads and the forward pass.
 
     ``forward(x)`` maps images [B, in_channels, H, W] to ``(logits [B, classes], auxiliary logits or None)``; the
@@ -79,8 +81,9 @@ class _EvaluationNetwork(nn.Layer):
         self.drop_path_prob = drop_path_prob
         self.random = RandomSource()
 
+    @abstractmethod
     def _stem_states(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
-        raise NotImplementedError
+        """The two inputs of the first cell."""
 
     def _build_cells(
         self,

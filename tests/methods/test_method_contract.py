@@ -71,9 +71,11 @@ def test_registry():
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_setting_is_documented(name):
+    """By the class that declares it; the help of the command line collects them along the inheritance."""
     options = METHODS[name].options_class
     for field in fields(options):
-        assert f"{field.name}:" in options.__doc__, field.name
+        owner = next(cls for cls in options.__mro__ if field.name in vars(cls).get("__annotations__", {}))
+        assert f"        {field.name}: " in owner.__doc__, field.name
 
 
 @pytest.mark.parametrize("name, options", CASES, ids=case_name)
