@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -45,23 +46,24 @@ class SearchResult:
 class SearchController(Loop):
     """Searches with one method on one data set.
 
-    Made from typed settings, or from the same keyword arguments as :func:`search`. ``run()`` does everything;
-    ``step()`` is one iteration (on a given pair of a training and a validation batch, or on the one that is due), for
-    loops of one's own; ``state_dict()`` is the state besides the tensors.
+    Made from typed settings, or from the keyword arguments of :func:`search` (``config`` is then a recipe). ``run()``
+    does everything; ``step()`` is one iteration (on a given pair of a training and a validation batch, or on the one
+    that is due), for loops of one's own; ``state_dict()`` is the state besides the tensors.
     """
 
     tool = "search"
 
     def __init__(
         self,
-        config: SearchConfig | None = None,
+        config: SearchConfig | str | os.PathLike[str] | None = None,
         options: MethodOptions | None = None,
         bundle: DataBundle | None = None,
         callbacks: Sequence[Callback] | None = None,
         **settings: Any,
     ) -> None:
-        if config is None or options is None:
-            config, options = search_settings(settings)
+        if not isinstance(config, SearchConfig):
+            config, options = search_settings({**settings, "config": config})
+        options = options or get_method(config.method).options_class()
         setup = set_up(config, "search", config.method, asdict(options), bundle)
         super().__init__(setup.config, setup.environment, setup.run_dir, config.epochs, callbacks)
         self.bundle = setup.bundle

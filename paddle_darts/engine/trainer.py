@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,12 +54,13 @@ class Trainer(Loop):
 
     def __init__(
         self,
-        config: TrainConfig | None = None,
+        config: TrainConfig | str | os.PathLike[str] | None = None,
         bundle: DataBundle | None = None,
         callbacks: Sequence[Callback] | None = None,
         **settings: Any,
     ) -> None:
-        config = config or train_settings(settings)
+        if not isinstance(config, TrainConfig):
+            config = train_settings({**settings, "config": config})
         self.genotype = genotype(str(config.arch))
         further = {"arch": arch_setting(self.genotype)}
         setup = set_up(config, "train", arch_label(config.arch), further, bundle)

@@ -11,12 +11,13 @@ import yaml
 from engine_runs import SEARCH, resumed, searcher
 
 from paddle_darts import methods
-from paddle_darts.engine import EvaluateConfig, SearchConfig, TrainConfig, parsing, recipes
+from paddle_darts.engine import EvaluateConfig, SearchConfig, SearchController, TrainConfig, Trainer, parsing, recipes
 from paddle_darts.errors import ConfigError, RunError
 from paddle_darts.methods import Darts, DartsOptions, MethodOptions
 from paddle_darts.resources import resource_dir
 
 CLASSES = [SearchConfig, DartsOptions]
+SEARCH_ONLY = {name: value for name, value in SEARCH.items() if name != "arch_learning_rate"}
 
 
 def read(*argv: str, classes: list[type] | None = None) -> dict[str, Any]:
@@ -228,3 +229,16 @@ def test_a_resumed_run_has_its_own_settings(tmp_path: Path) -> None:
     recipe.write_text("layers: 4\n")
     with pytest.raises(RunError, match="layers: 2 -> 4"):
         resumed(tmp_path / "run", config=recipe).run()
+
+
+def test_controllers_take_recipes_and_keywords(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yml"
+    recipe.write_text(yaml.safe_dump({**SEARCH, "epochs": 5, "unrolled": True}))
+    for given in (recipe, str(recipe)):
+        search = SearchController(config=given, seed=7, run_dir=tmp_path / "run", callbacks=[])
+        assert search.epochs == 5 and search.config["seed"] == 7 and search.config["init_channels"] == 2
+        assert search.method.options.unrolled and search.run_dir.path == tmp_path / "run"
+    trainer = Trainer(config="configs/train/quickstart.yml", arch="DARTS", init_channels=2, callbacks=[])
+    assert trainer.settings.dataset == "digits" and trainer.settings.epochs == trainer.epochs == 28
+    assert SearchController(SearchConfig(**SEARCH_ONLY), callbacks=[]).method.options == DartsOptions()
+    assert not (tmp_path / "run").exists(), "nothing is written before a run"
