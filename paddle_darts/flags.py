@@ -27,7 +27,8 @@ def read_command_line(
     """The settings given on the command line, and whether only a dry run is asked for."""
     from paddle_darts.engine import parsing
 
-    argv = _translated(argv, parsing.field_names(classes))
+    fields = parsing.field_names(classes)
+    argv = _translated(argv, fields)
     dry = "--dry_run" in argv
     argv = [a for a in argv if a != "--dry_run"]
     if "-h" in argv or "--help" in argv:
@@ -35,14 +36,7 @@ def read_command_line(
             prog, classes, "Booleans: --x or --no_x. Also --dry_run: only estimate the cost."
         ).print_help()
         raise SystemExit(0)
-    names = [n for n in parsing.flag_names(argv) if n != "config"]
-    fields = parsing.field_names(classes)
-    parsing.check_names(
-        [n.removeprefix("no_") if n.startswith("no_") and n not in fields else n for n in names],
-        classes,
-        owners,
-        "command line",
-    )
+    parsing.check_names(parsing.flag_names(argv, fields), classes, owners, "command line")
     return parsing.read_flags(argv, classes, prog), dry
 
 

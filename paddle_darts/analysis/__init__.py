@@ -3,7 +3,7 @@
 Nothing here needs PaddlePaddle, and matplotlib is loaded only when something is drawn.
 """
 
-from paddle_darts.analysis.cells import dot_source, draw_cell, draw_genotype
+from paddle_darts.analysis.cells import dot_source, draw_cell, draw_genotype, render_cell
 from paddle_darts.analysis.curves import draw_arch_weights, draw_curves, edge_labels
 from paddle_darts.analysis.gif import gif_from_run, search_gif
 from paddle_darts.analysis.graph import CellGraph, cell_graph
@@ -24,6 +24,7 @@ __all__ = [
     "gif_from_run",
     "heatmap",
     "refresh_plots",
+    "render_cell",
     "search_gif",
     "write_report",
 ]

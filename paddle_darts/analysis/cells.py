@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import shutil
 from collections.abc import Iterable
@@ -51,6 +52,21 @@ def draw_cell(
     for target, name in zip(targets, formats, strict=True):
         write_atomic(target, lambda part, name=name: figure.savefig(part, format=name, dpi=144))
     return targets
+
+
+def render_cell(genotype: Any, kind: str, backend: str = "auto", dpi: int = 144) -> Any:
+    """One cell on white as a PIL image in RGB."""
+    from PIL import Image
+
+    graph, buffer = cell_graph(genotype, kind), io.BytesIO()
+    if choose_backend(backend) == "dot":
+        buffer.write(dot_source(graph, dpi=dpi).pipe(format="png"))
+    else:
+        draw_layered(graph).savefig(buffer, format="png", dpi=dpi)
+    buffer.seek(0)
+    with Image.open(buffer) as opened:
+        picture = opened.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
 def draw_genotype(genotype: Any, directory: str | Path, stem: str = "", backend: str = "auto") -> list[Path]:

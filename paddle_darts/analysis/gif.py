@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from paddle_darts.analysis.cells import choose_backend, dot_source
-from paddle_darts.analysis.graph import cell_graph
-from paddle_darts.analysis.layered import draw_layered
+from paddle_darts.analysis.cells import render_cell
 from paddle_darts.analysis.palette import FAINT, INK, NODE_FILL, OUTPUT_FILL, line_colours
 from paddle_darts.analysis.stored import as_genotype
 from paddle_darts.errors import RunError
@@ -104,19 +101,10 @@ def _cell_picture(genotype: Any, kind: str, box: tuple[int, int], backend: str) 
     """One cell on white, scaled down to fit ``box`` (drawn at twice the size first, for smooth lines)."""
     from PIL import Image
 
-    graph = cell_graph(genotype, kind)
-    buffer = io.BytesIO()
-    if choose_backend(backend) == "dot":
-        buffer.write(dot_source(graph, dpi=220).pipe(format="png"))
-    else:
-        draw_layered(graph).savefig(buffer, format="png", dpi=220)
-    buffer.seek(0)
-    picture = Image.open(buffer).convert("RGBA")
-    ground = Image.new("RGBA", picture.size, "white")
-    ground.alpha_composite(picture)
+    picture = render_cell(genotype, kind, backend, dpi=220)
     scale = min(0.62, box[0] / picture.width, box[1] / picture.height)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return ground.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    return picture.resize(size, Image.Resampling.LANCZOS)
 
 
 @functools.cache

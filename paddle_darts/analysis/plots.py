@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from paddle_darts.analysis.gif import gif_from_run
 from paddle_darts.analysis.heat import draw_probabilities
 from paddle_darts.analysis.stored import as_genotype
 from paddle_darts.errors import RunError
-from paddle_darts.io.files import read_json, read_rows, write_atomic
+from paddle_darts.io.files import read_json, read_rows, write_json
 
 _STAMP = ".drawn.json"
 _CELL_FILES = ("normal.svg", "normal.png", "reduce.svg", "reduce.png")
@@ -50,5 +49,5 @@ def _draw_cells(run_dir: Path, plots: Path) -> list[Path]:
     if all((plots / name).is_file() for name in _CELL_FILES) and read_json(stamp) == now:
         return []
     written = draw_genotype(genotype, plots)
-    write_atomic(stamp, lambda part: part.write_text(json.dumps(now), encoding="utf-8"))
+    write_json(stamp, now)
     return written

@@ -12,7 +12,7 @@ from paddle_darts.analysis.facts import cards, epoch_table, flat, headline
 from paddle_darts.analysis.plots import refresh_plots
 from paddle_darts.analysis.stored import as_genotype
 from paddle_darts.errors import RunError
-from paddle_darts.io.files import read_config, read_json, read_rows, write_atomic
+from paddle_darts.io.files import read_config, read_json, read_rows, write_text
 
 __all__ = ["refresh_plots", "write_report"]
 
@@ -31,7 +31,7 @@ def write_report(run_dir: str | Path) -> Path:
     if not run_dir.is_dir():
         raise RunError(f"no run directory {run_dir}")
     page = _template().render(_contents(run_dir))
-    return write_atomic(run_dir / "report.html", lambda part: part.write_text(page, encoding="utf-8"))
+    return write_text(run_dir / "report.html", page)
 
 
 def _contents(run_dir: Path) -> dict[str, Any]:

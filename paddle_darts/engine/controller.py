@@ -78,10 +78,16 @@ class SearchController(Loop):
         # the supernet is measured on the validation half with augmentation, as the authors do
         self._measured = BatchStream(valid, config.batch_size, name="measure", shuffle=False, **shared)
         self.steps_per_epoch = self._train.steps_per_epoch
+        self._genotype: Genotype | None = None
+        self._arch_rows: list[dict[str, Any]] = []
 
     @property
     def lr(self) -> float:
         return self.method.lr
+
+    @property
+    def parameters(self) -> int:
+        return count_parameters(self.method.supernet)
 
     def begin_epoch(self, epoch: int) -> None:
         self.method.begin_epoch(epoch)
@@ -99,7 +105,9 @@ class SearchController(Loop):
 
     def evaluate(self, epoch: int) -> dict[str, Any]:
         measured = self._measure(epoch)
-        return {"valid_loss": measured.loss, "valid_top1": measured.top1, "genotype": self._derive_text()}
+        self._genotype = self.derive()
+        text = None if self._genotype is None else str(self._genotype)
+        return {"valid_loss": measured.loss, "valid_top1": measured.top1, "genotype": text}
 
     def _measure(self, epoch: int) -> Evaluation:
         supernet = self.method.supernet
@@ -117,31 +125,26 @@ class SearchController(Loop):
             log.warning("the derivation is empty: %s", error)
             return None
 
-    def _derive_text(self) -> str | None:
-        genotype = self.derive()
-        return None if genotype is None else str(genotype)
-
     def save_epoch(self, epoch: int, row: dict[str, Any]) -> dict[str, Any]:
-        genotype = self.derive()
+        genotype = self._genotype
         self.run_dir.write_genotype(genotype, self.method.supernet.spec.space)
         log.info("genotype = %s", genotype)
-        if genotype is not None and genotype.count("skip_connect", "normal") > MANY_SKIPS:
-            log.warning(
-                "the normal cell has %d skip connections: the search may be collapsing",
-                genotype.count("skip_connect", "normal"),
-            )
+        skips = 0 if genotype is None else genotype.count("skip_connect", "normal")
+        if skips > MANY_SKIPS:
+            log.warning("the normal cell has %d skip connections: the search may be collapsing", skips)
         arch = {
             "epoch": epoch,
             "ops": list(self.method.supernet.spec.primitives),
             "probabilities": {kind: p.tolist() for kind, p in self.method.probabilities().items()},
             "alphas": {name: a.numpy().tolist() for name, a in self.method.tensors()["arch"].items()},
         }
-        self.run_dir.write_arch_history([*self.run_dir.arch_history(), arch])
+        self._arch_rows.append(arch)
+        self.run_dir.write_arch_history(self._arch_rows)
         return arch
 
     def prepare_files(self) -> None:
-        rows = [row for row in self.run_dir.arch_history() if row["epoch"] < self.epoch]
-        self.run_dir.write_arch_history(rows)
+        self._arch_rows = [row for row in self.run_dir.arch_history() if row["epoch"] < self.epoch]
+        self.run_dir.write_arch_history(self._arch_rows)
 
     def tensors(self) -> dict[str, dict[str, paddle.Tensor]]:
         return self.method.tensors()
@@ -164,7 +167,7 @@ class SearchController(Loop):
                 "tool": "search",
                 "title": f"{self.config['method']} on {self.config['dataset']}",
                 "next_command": self.next_command,
-                "parameters": count_parameters(self.method.supernet),
+                "parameters": self.parameters,
                 "result": {"valid_top1": last["valid_top1"]},
                 "wall_seconds": round(sum(row["seconds"] for row in self.rows), 1),
             }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,17 +78,10 @@ class Dashboard(Callback):
 
     def _cell(self, genotype: str, kind: str) -> np.ndarray:
         """The picture of a cell as RGB [H, W, 3]; cells that stay as they are are drawn once."""
-        from PIL import Image
-
-        from paddle_darts.analysis import draw_cell
+        from paddle_darts.analysis import render_cell
 
         key = f"{kind} {genotype}"
         if key not in self._pictures:
-            with tempfile.TemporaryDirectory() as folder:
-                draw_cell(parse_genotype(genotype), kind, Path(folder) / kind, formats=("png",))
-                with Image.open(Path(folder) / f"{kind}.png") as opened:
-                    drawing = opened.convert("RGBA")
-                    picture = Image.alpha_composite(Image.new("RGBA", drawing.size, "white"), drawing)
-                    self._pictures = {k: v for k, v in self._pictures.items() if not k.startswith(kind)}
-                    self._pictures[key] = np.asarray(picture.convert("RGB"))
+            self._pictures = {k: v for k, v in self._pictures.items() if not k.startswith(kind)}
+            self._pictures[key] = np.asarray(render_cell(parse_genotype(genotype), kind))
         return self._pictures[key]

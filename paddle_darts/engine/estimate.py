@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from dataclasses import dataclass
@@ -58,17 +57,14 @@ def dry_run(loop: Loop, steps: int = 3) -> Estimate:
         began = time.perf_counter()
         loop.step(batch)
         times.append(time.perf_counter() - began)
-    tensors = loop.tensors()
-    # weights hold the running statistics as well; what is trained is what an optimizer keeps momentum for
-    parameters = sum(math.prod(t.shape) for k, t in tensors["optimizer_weights"].items() if k.endswith("velocity_0"))
     return Estimate(
         loop.config,
-        parameters,
+        loop.parameters,
         statistics.median(times[1:]),
         loop.steps_per_epoch,
         loop.epochs,
         peak_rss_mb(),
-        (3 * tensor_bytes(tensors) + SIDE_FILES) / 2**20,
+        (3 * tensor_bytes(loop.tensors()) + SIDE_FILES) / 2**20,
     )
 
 

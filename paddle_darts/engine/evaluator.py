@@ -23,6 +23,7 @@ from paddle_darts.engine.rundir import RunDirectory
 from paddle_darts.engine.trainer import build_from_config
 from paddle_darts.errors import RunError
 from paddle_darts.genotypes import genotype
+from paddle_darts.nn.layers import copy_into
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,7 @@ def evaluate_run(config: EvaluateConfig) -> EvaluationResult:
     groups, _ = load_checkpoint(run_dir.checkpoints, config.checkpoint)
     bundle = load_dataset(settings.dataset, config.data or settings.data, image_size=settings.image_size)
     network = build_from_config(settings, genotype(run_dir.path), bundle)
-    for name, tensor in network.state_dict().items():
-        tensor.set_value(groups["weights"][name])
+    copy_into(network.state_dict(), groups["weights"])
     network.eval()
     mean, std = normalisation(settings, bundle)
     stream = BatchStream(bundle.test, config.batch_size, mean=mean, std=std, shuffle=False)

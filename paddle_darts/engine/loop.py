@@ -132,9 +132,7 @@ class Loop(ABC):
             if self.step_in_epoch >= self.steps_per_epoch:
                 self._next_epoch()
             batch = self.batch_at(self.epoch, self.step_in_epoch)
-        if not self._epoch_begun:
-            self.begin_epoch(self.epoch)
-            self._epoch_begun = True
+        self._begin_epoch_once()
         began = time.perf_counter()
         losses = self.train_step(batch)
         self._check_finite(losses)
@@ -156,6 +154,11 @@ class Loop(ABC):
     def lr(self) -> float:
         """Current learning rate of the weights."""
 
+    @property
+    @abstractmethod
+    def parameters(self) -> int:
+        """Number of trained values."""
+
     def state_dict(self) -> dict[str, Any]:
         """Position, meters, random states and the subclass' state, without the tensors."""
         return {
@@ -164,7 +167,6 @@ class Loop(ABC):
             "meter": dict(vars(self.meter)),
             "rng": rng.capture(),
             "loop": self.state(),
-            "best": self._best(),
         }
 
     @property
@@ -224,8 +226,7 @@ class Loop(ABC):
 
     def _run_epoch(self) -> None:
         epoch = self.epoch
-        self.begin_epoch(epoch)
-        self._epoch_begun = True
+        self._begin_epoch_once()
         self._call("on_epoch_begin", epoch)
         with contextlib.closing(self.batches(epoch, self.step_in_epoch)) as batches:
             for batch in batches:
@@ -234,6 +235,11 @@ class Loop(ABC):
                     log.info("train %03d %e %f lr %e", self.step_in_epoch, logs["loss"], logs["top1"], logs["lr"])
                 self._stop_or_save()
         self._end_epoch(epoch)
+
+    def _begin_epoch_once(self) -> None:
+        if not self._epoch_begun:
+            self.begin_epoch(self.epoch)
+            self._epoch_begun = True
 
     def _end_epoch(self, epoch: int) -> None:
         began = time.perf_counter()

@@ -87,9 +87,10 @@ def check_names(names: Iterable[str], classes: Sequence[type], owners: Mapping[s
         raise ConfigError(f"{source}: {unknown('setting', name, known)}")
 
 
-def flag_names(argv: Sequence[str]) -> list[str]:
-    """The names of the long flags in ``argv`` (`--no_x` counts as x only if x is meant, see `_plain`)."""
-    return [a[2:].split("=", 1)[0] for a in argv if a.startswith("--") and len(a) > 2]
+def flag_names(argv: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The settings that the long flags in ``argv`` mean, `--config` left out; `--no_x` means x."""
+    names = [a[2:].split("=", 1)[0] for a in argv if a.startswith("--") and len(a) > 2]
+    return [n if n in known else n.removeprefix("no_") for n in names if n != "config"]
 
 
 def _plain(argv: Sequence[str], classes: Sequence[type]) -> list[str]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from paddle_darts.data.registry import DATASETS
 from paddle_darts.engine.config import DataSettings, EvaluateConfig, SearchConfig, TrainConfig
 from paddle_darts.engine.parsing import check_names, field_names, read_recipe, typed
 from paddle_darts.engine.rundir import RunDirectory
-from paddle_darts.errors import ConfigError, unknown
-from paddle_darts.genotypes import entry, list_genotypes
+from paddle_darts.errors import ConfigError, GenotypeError, unknown
+from paddle_darts.genotypes import entry
 from paddle_darts.methods import METHODS, MethodOptions, get_method
 from paddle_darts.resources import find_config
 
@@ -103,13 +102,10 @@ def _recipe(values: dict[str, Any], tool: str, families: list[str]) -> tuple[dic
 
 def _family(arch: object) -> str:
     """The family of a registered genotype; "darts" for anything else."""
-    if isinstance(arch, str) and not Path(arch).exists() and arch.rpartition("/")[2] in _bare_names():
-        return entry(arch).family
-    return "darts"
-
-
-def _bare_names() -> set[str]:
-    return {key for name in list_genotypes() for key in (name, *entry(name).aliases)}
+    try:
+        return entry(str(arch)).family
+    except GenotypeError:
+        return "darts"
 
 
 def _check(config: SearchConfig | TrainConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ from typing import Any
 
 import paddle
 
-from paddle_darts.analysis.complexity import Complexity, complexity
+from paddle_darts.analysis.complexity import Complexity, complexity, count_parameters
 from paddle_darts.data import BatchStream, DataBundle
 from paddle_darts.engine.batches import augmentation, evaluate_batches, to_device
 from paddle_darts.engine.callbacks import Callback
@@ -23,9 +24,10 @@ from paddle_darts.engine.meter import StepLosses
 from paddle_darts.engine.recipes import train_settings
 from paddle_darts.engine.setup import set_up
 from paddle_darts.genotypes import Genotype, NetworkOptions, format_genotype, genotype, genotype_document
+from paddle_darts.methods.bilevel import gradients_or_none
 from paddle_darts.networks import build_network
 from paddle_darts.nn.drop import RandomSource
-from paddle_darts.nn.layers import BatchNorm, trainable
+from paddle_darts.nn.layers import BatchNorm, copy_into, trainable
 from paddle_darts.nn.losses import correct_in_top_k, cross_entropy
 from paddle_darts.nn.optimizers import sgd
 from paddle_darts.nn.schedules import drop_path_prob, learning_rate, warm_up
@@ -71,10 +73,7 @@ class Trainer(Loop):
         self.network.random = RandomSource(config.seed)
         if config.bn_init == "uniform":
             _uniform_scales(self.network)
-        size = self.bundle.image_size
-        self.complexity = complexity(self.network, (self.bundle.channels, size, size))
-        weights = trainable(self.network)
-        self.optimizer = sgd(weights, config.learning_rate, config.momentum, config.weight_decay)
+        self.optimizer = sgd(trainable(self.network), config.learning_rate, config.momentum, config.weight_decay)
         changed = augmentation(config, self.bundle)
         self._train = BatchStream(
             self.bundle.train, config.batch_size, name="train", augmentation=changed, **setup.stream
@@ -89,6 +88,16 @@ class Trainer(Loop):
     @property
     def lr(self) -> float:
         return self.optimizer.lr
+
+    @functools.cached_property
+    def complexity(self) -> Complexity:
+        """Parameters and multiply-adds, counted when they are first asked for."""
+        size = self.bundle.image_size
+        return complexity(self.network, (self.bundle.channels, size, size))
+
+    @property
+    def parameters(self) -> int:
+        return count_parameters(self.network, auxiliary=True)
 
     def begin_epoch(self, epoch: int) -> None:
         s = self.settings
@@ -109,8 +118,7 @@ class Trainer(Loop):
         loss = cross_entropy(logits, labels, s.label_smooth)
         if logits_aux is not None:
             loss = loss + s.auxiliary_weight * cross_entropy(logits_aux, labels, s.label_smooth)
-        gradients = paddle.grad(loss, self.optimizer.parameters, allow_unused=True)
-        self.optimizer.step(gradients, s.grad_clip)
+        self.optimizer.step(gradients_or_none(loss, self.optimizer.parameters), s.grad_clip)
         return StepLosses(float(loss), correct_in_top_k(logits, labels, 1), labels.shape[0])
 
     def evaluate(self, epoch: int) -> dict[str, Any]:
@@ -128,8 +136,7 @@ class Trainer(Loop):
         return {"weights": self.network.state_dict(), "optimizer_weights": self.optimizer.state_dict()}
 
     def load_tensors(self, groups: dict[str, dict[str, paddle.Tensor]]) -> None:
-        for name, tensor in self.network.state_dict().items():
-            tensor.set_value(groups["weights"][name])
+        copy_into(self.network.state_dict(), groups["weights"])
         self.optimizer.load_state_dict(groups["optimizer_weights"])
 
     def state(self) -> dict[str, Any]:

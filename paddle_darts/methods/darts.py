@@ -19,6 +19,7 @@ from paddle_darts.methods.bilevel import HyperGradient, first_order, gradients_o
 from paddle_darts.methods.derivation import darts_genotype
 from paddle_darts.networks.supernet import CellMix, Supernet, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
+from paddle_darts.nn.layers import copy_into
 from paddle_darts.nn.losses import cross_entropy
 from paddle_darts.nn.optimizers import adam, sgd
 from paddle_darts.nn.schedules import cosine
@@ -122,8 +123,7 @@ class Darts(SearchMethod):
         }
 
     def load_tensors(self, groups: dict[str, dict[str, paddle.Tensor]]) -> None:
-        for own, saved in ((self.supernet.state_dict(), groups["weights"]), (self.alphas, groups["arch"])):
-            for name, tensor in own.items():
-                tensor.set_value(saved[name])
+        copy_into(self.supernet.state_dict(), groups["weights"])
+        copy_into(self.alphas, groups["arch"])
         self.weight_optimizer.load_state_dict(groups["optimizer_weights"])
         self.arch_optimizer.load_state_dict(groups["optimizer_arch"])

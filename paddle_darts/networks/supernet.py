@@ -195,10 +195,12 @@ class Supernet(nn.Layer):
             c_prev_prev, c_prev = c_prev, spec.multiplier * channels
         self.global_pooling = global_pool()
         self.classifier = linear(c_prev, spec.num_classes)
+        # once: the walk over all layers is slow, and inside a pass that holds the weights still it would miss them
+        self._weights = trainable(self)
 
     def weights(self) -> dict[str, paddle.Tensor]:
         """The trained weights by name; alphas are never among them."""
-        return trainable(self)
+        return dict(self._weights)
 
     def forward(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import paddle
 from paddle import nn
@@ -131,6 +131,12 @@ def trainable(layer: nn.Layer) -> dict[str, paddle.Tensor]:
     ``Layer.named_parameters()`` alone also yields the running statistics of batch norms.
     """
     return {name: p for name, p in layer.named_parameters() if not p.stop_gradient}
+
+
+def copy_into(own: Mapping[str, paddle.Tensor], saved: Mapping[str, paddle.Tensor]) -> None:
+    """Sets every tensor of ``own`` to the value of the same name in ``saved``; KeyError when one is missing."""
+    for name, tensor in own.items():
+        tensor.set_value(saved[name])
 
 
 @contextlib.contextmanager

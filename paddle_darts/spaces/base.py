@@ -24,7 +24,6 @@ class CellSpace:
     name: str
     primitives: tuple[str, ...]
     ops: dict[str, OpBuilder]
-    steps: int = 4
 
     def edges(self, steps: int) -> list[tuple[int, int]]:
         """All (node, source state) pairs in the order of the alpha rows; 14 for 4 steps."""

@@ -172,6 +172,12 @@ def test_method_and_data_set_choose_the_recipe() -> None:
     assert {k: found[k] for k in train} == train
 
 
+@pytest.mark.parametrize(("arch", "batch_size"), [("PDARTS", 128), ("p_darts/pdarts", 128), ("runs/PDARTS", 96)])
+def test_the_family_of_a_cell_chooses_the_recipe(arch: str, batch_size: int) -> None:
+    """By the rules of the registry: the case does not matter, a path is no name."""
+    assert recipes.train_settings({"arch": arch}).batch_size == batch_size
+
+
 # ---- settings of other methods
 @pytest.fixture
 def other_method(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from paddle_darts.analysis.complexity import complexity
 from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import PRIMITIVES
 from paddle_darts.networks import CellMix, Supernet, SupernetSpec
-from paddle_darts.nn.layers import trainable
+from paddle_darts.nn.layers import frozen, trainable
 
 TINY = SupernetSpec(init_channels=2, layers=2, steps=2, multiplier=2, num_classes=3, reductions=(1,))
 OPS = len(PRIMITIVES)
@@ -338,3 +338,10 @@ def test_one_mix_per_cell(length):
 def test_unknown_gradients():
     with pytest.raises(ConfigError, match="both, weights, arch, got 'alpha'"):
         build()(images(2, 3, 8, 8), mixes(TINY), grads="alpha")
+
+
+def test_the_weights_are_known_while_they_are_held_still():
+    network = Supernet(SupernetSpec(init_channels=2, layers=2, steps=2, multiplier=2))
+    names = list(network.weights())
+    with frozen(list(network.weights().values())):
+        assert list(network.weights()) == names
