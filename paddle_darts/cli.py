@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -82,13 +83,14 @@ def visualize_command(argv: list[str]) -> int:
 
     from paddle_darts.analysis import draw_genotype, gif_from_run
     from paddle_darts.genotypes import genotype
+    from paddle_darts.io.files import exists
 
     parser = argparse.ArgumentParser(prog="visualize.py", description="Draws the cells of a genotype as SVG and PNG.")
     parser.add_argument("arch", help="a registered name, a file, a run directory, or the printed genotype")
     parser.add_argument("-o", "--output", type=Path, help="folder for the pictures (default: here, or the run's plots)")
     parser.add_argument("--backend", default="auto", choices=["auto", "dot", "networkx"], help="layout program")
     args = parser.parse_args(argv)
-    run = Path(args.arch) if (Path(args.arch) / "history.jsonl").is_file() else None
+    run = Path(args.arch) if exists(os.path.join(args.arch, "history.jsonl")) else None
     output = args.output or (run / "plots" if run else Path())
     cell = genotype(args.arch)
     stem = "" if run else cell.name or "genotype"

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from paddle_darts.cli import main
+from paddle_darts.genotypes import format_genotype, genotype
 
 TINY = ["--image_size", "15", "--batch_size", "8", "--init_channels", "2", "--layers", "3", "--epochs", "2"]
 
@@ -54,3 +55,17 @@ def test_from_images_to_a_measured_network(
     }
     with Image.open(found / "plots" / "search.gif") as animation:
         assert animation.n_frames == 2
+
+
+def test_printed_text_is_as_good_as_a_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole cell is longer than a file name may be."""
+    monkeypatch.chdir(tmp_path)
+    text = format_genotype(genotype("DARTS_V1"))
+    assert len(text) > 255
+    flags = ["--dataset", "digits", "--image_size", "8", "--init_channels", "2", "--layers", "3"]
+    assert main(["train", "--arch", text, *flags, "--batch_size", "8", "--no_auxiliary", "--dry_run"]) == 0
+    assert "nothing was written" in capsys.readouterr().out
+    assert main(["visualize", text]) == 0
+    assert (tmp_path / "genotype_normal.svg").is_file()

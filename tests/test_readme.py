@@ -99,7 +99,8 @@ def check_settings(name: str, argv: list[str]) -> None:
         return
     method = METHODS[argv[argv.index("--method") + 1] if "--method" in argv else SearchConfig.method]
     classes = [SearchConfig, method.options_class] if name == "search" else [TrainConfig]
-    unknown = [n for n in parsing.flag_names(argv) if n not in {*parsing.field_names(classes), "config"}]
+    known = parsing.field_names(classes)
+    unknown = [n for n in parsing.flag_names(argv, known) if n not in known]
     assert not unknown
     given = parsing.read_flags(argv, classes, name)
     assert "config" not in given or find_config(given["config"]) is not None

@@ -24,6 +24,7 @@ from paddle_darts.engine.meter import StepLosses
 from paddle_darts.engine.recipes import train_settings
 from paddle_darts.engine.setup import set_up
 from paddle_darts.genotypes import Genotype, NetworkOptions, format_genotype, genotype, genotype_document
+from paddle_darts.io.files import exists
 from paddle_darts.methods.bilevel import gradients_or_none
 from paddle_darts.networks import build_network
 from paddle_darts.nn.drop import RandomSource
@@ -193,7 +194,7 @@ def arch_setting(arch: Genotype) -> str:
 def arch_label(arch: str | None) -> str:
     """A short name for run directories and titles."""
     text = str(arch)
-    if Path(text).exists():
+    if exists(text):
         return Path(text).name
     return text.rpartition("/")[2] if "(" not in text and "{" not in text else "genotype"
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from paddle_darts.errors import GenotypeError, unknown
 from paddle_darts.genotypes.core import Genotype, NetworkOptions
 from paddle_darts.genotypes.formats import from_mapping, parse_genotype
+from paddle_darts.io.files import exists
 from paddle_darts.resources import resource_dir
 
 
@@ -96,7 +97,7 @@ def genotype(source: Genotype | Mapping[str, Any] | str | os.PathLike[str]) -> G
     found = _find(text) if isinstance(source, str) else None
     if found is not None:
         return found.genotype
-    if _exists(text):
+    if exists(text):
         return _read(Path(text))
     if isinstance(source, str) and any(mark in text for mark in "({\n"):
         return parse_genotype(text)
@@ -169,13 +170,6 @@ def _find(name: str) -> Entry | None:
         return index[name]
     alike = {one.full_name: one for key, one in index.items() if key.casefold() == name.casefold()}
     return next(iter(alike.values())) if len(alike) == 1 else None
-
-
-def _exists(text: str) -> bool:
-    try:
-        return bool(text) and Path(text).exists()
-    except (OSError, ValueError):  # a printed genotype may be too long for a path, or hold a null byte
-        return False
 
 
 def _read(path: Path) -> Genotype:

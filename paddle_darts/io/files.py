@@ -37,6 +37,14 @@ def write_atomic(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
+def exists(text: str) -> bool:
+    """Whether ``text`` names something on disk; a printed genotype may be too long for a path or hold a null byte."""
+    try:
+        return bool(text) and Path(text).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def write_text(path: Path, text: str) -> Path:
     """:func:`write_atomic` for text in UTF-8."""
     return write_atomic(path, lambda part: part.write_text(text, encoding="utf-8"))
