@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 import warnings
 
@@ -14,6 +15,12 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def thread_count() -> int:
+    """CPU threads that Paddle was started with, which are the kernels' threads too."""
+    first = re.match(r"\s*(\d+)", os.environ.get("OMP_NUM_THREADS", ""))  # OpenMP allows a list, one per nesting level
+    return max(1, int(first[1])) if first else 1
 
 
 def import_paddle(threads: int | None) -> None:

@@ -7,23 +7,31 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SOURCES = {
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "paddle_darts/kernels/csrc").iterdir()
+    if path.suffix in (".cpp", ".h")
+}
 PROBE = """
 import json
 import paddle_darts
 from paddle_darts.engine.recipes import search_settings
 from paddle_darts.resources import find_config
 config, _ = search_settings({"config": "configs/search/quickstart.yml"})
+from paddle_darts.kernels.build import source_files
 print(json.dumps({
     "package": paddle_darts.__file__,
     "genotypes": paddle_darts.list_genotypes(),
     "recipe": str(find_config("configs/search/quickstart.yml")),
     "dataset": config.dataset,
+    "kernels": sorted(path.name for path in source_files()),
 }))
 """
 
@@ -57,12 +65,28 @@ def test_wheel_holds_every_data_file(wheel: Path) -> None:
     templates = [path for path in (ROOT / "paddle_darts/analysis/templates").iterdir() if path.is_file()]
     assert templates
     expected |= {path.relative_to(ROOT).as_posix() for path in templates}
+    assert SOURCES, "the C++ kernels are built from them on the user's machine"
+    expected |= SOURCES
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "paddle_darts").rglob("*.py")}
     assert not (expected | modules) - names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert any(name.endswith("licenses/NOTICE") for name in names)
     top_level = {name.split("/")[0] for name in names}
     assert len(top_level) == 2, f"only the package and its metadata belong into the wheel, got {top_level}"
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("hatchling") is None, reason="hatchling is missing; pip install -e '.[test]' brings it"
+)
+def test_source_distribution_holds_the_kernels(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert built.returncode == 0, built.stderr
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert not SOURCES - names
+    assert {"pyproject.toml", "LICENSE", "paddle_darts/kernels/build.py"} <= names
 
 
 def test_wheel_declares_the_console_command(wheel: Path) -> None:
@@ -85,6 +109,7 @@ def test_installed_wheel_finds_its_files_from_anywhere(wheel: Path, tmp_path: Pa
     assert Path(found["package"]).is_relative_to(target)
     assert Path(found["recipe"]).is_relative_to(target)
     assert found["dataset"] == "digits"
+    assert found["kernels"] == sorted(Path(source).name for source in SOURCES)
     registered = {
         name
         for path in (ROOT / "genotypes").glob("*.json")

@@ -10,6 +10,7 @@ from typing import Any
 import paddle
 from paddle import nn
 
+from paddle_darts.kernels.library import kernels_disabled
 from paddle_darts.nn.layers import trainable
 
 COUNTED = (nn.Conv2D, nn.Linear, nn.BatchNorm2D, nn.ReLU, nn.MaxPool2D, nn.AvgPool2D, nn.AdaptiveAvgPool2D)
@@ -64,7 +65,8 @@ def complexity(network: nn.Layer, input_shape: Sequence[int], *inputs: object) -
     training = network.training
     network.eval()
     try:
-        with paddle.no_grad():
+        # the kernels compute a cell in one call, in which no layer is called
+        with kernels_disabled(), paddle.no_grad():
             network(paddle.zeros([1, *input_shape], dtype=paddle.get_default_dtype()), *inputs)
     finally:
         for handle in hooks:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
-import os
 import platform
 import re
 import shlex
@@ -16,7 +15,8 @@ import paddle
 
 import paddle_darts
 from paddle_darts.errors import ConfigError
-from paddle_darts.threads import available_cores
+from paddle_darts.kernels.library import build_details, implementation
+from paddle_darts.threads import available_cores, thread_count
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +38,20 @@ def set_device(device: str | None) -> str:
     return chosen
 
 
-def active_threads() -> int:
-    """CPU threads that Paddle was started with."""
-    return int(os.environ.get("OMP_NUM_THREADS") or 1)
-
-
 def check_threads(wanted: int | None) -> None:
     """Warns when a number of threads was asked for after Paddle had been imported with another."""
-    if wanted and wanted != active_threads():
+    if wanted and wanted != thread_count():
         log.warning(
             "threads=%d has no effect here: Paddle was already imported with %d; set OMP_NUM_THREADS before the "
             "import, or use the command line",
             wanted,
-            active_threads(),
+            thread_count(),
         )
 
 
 def describe(device: str) -> dict[str, Any]:
-    """The content of environment.json."""
+    """The content of environment.json; on a CPU this builds the kernels, unless they are there."""
+    on_cpu = device == "cpu"
     return {
         "command": shlex.join(sys.argv),
         "paddle_darts": paddle_darts.__version__,
@@ -66,9 +62,10 @@ def describe(device: str) -> dict[str, Any]:
         "system": platform.platform(),
         "machine": platform.machine(),
         "device": device,
-        "threads": active_threads(),
+        "threads": thread_count(),
         "cores": available_cores(),
-        "kernels": "paddle",
+        "kernels": implementation() if on_cpu else "paddle",
+        "kernels_build": build_details() if on_cpu else None,
     }
 
 

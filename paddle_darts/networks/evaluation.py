@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 import paddle
 from paddle import nn
 from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import Edge, Genotype
+from paddle_darts.kernels.plan import NONE, Plan
+from paddle_darts.networks.fused import Link, cell_plan, plan_of, run, stem, usable
 from paddle_darts.networks.stems import AuxiliaryHead, cifar_stem, global_pool, imagenet_stems
 from paddle_darts.nn.blocks import Zero, cell_input
-from paddle_darts.nn.drop import RandomSource, drop_path
+from paddle_darts.nn.drop import RandomSource, drop_path_factors, scale_samples
 from paddle_darts.nn.layers import linear
 from paddle_darts.spaces.base import CellSpace
 from paddle_darts.spaces.darts import DARTS, cell_kinds, edge_stride
@@ -48,17 +51,39 @@ class EvaluationCell(nn.Layer):
         )
         self._sources = [edge.source for edge in edges]
         self._concat = concat
+        self._stride = 2 if reduction else 1
         self.out_channels = len(concat) * channels
 
     def forward(self, s0: paddle.Tensor, s1: paddle.Tensor, drop_prob: float, source: RandomSource) -> paddle.Tensor:
+        factors = {}
+        if drop_prob > 0.0:
+            dropped = [k for k, op in enumerate(self._ops) if not isinstance(op, nn.Identity)]
+            factors = {k: drop_path_factors(s0.shape[0], drop_prob, source) for k in dropped}
+        forward = self._fused if usable(s1, self._stride) else self._by_operator
+        return forward(s0, s1, factors)
+
+    def _fused(self, s0: paddle.Tensor, s1: paddle.Tensor, factors: dict[int, np.ndarray]) -> paddle.Tensor:
+        """The cell as one call of the CPU kernels."""
+        rows = {k: row for row, k in enumerate(factors)}
+
+        def write() -> Plan:
+            links = [Link(op, self._sources[k], 2 + k // 2, scale=rows.get(k, NONE)) for k, op in enumerate(self._ops)]
+            strides = [self._stride] * (len(links) // 2)
+            inputs, preprocess = [s0.shape[1], s1.shape[1]], [self.preprocess0, self.preprocess1]
+            return cell_plan(inputs, preprocess, strides, links, self._concat, self.training)
+
+        scales = paddle.to_tensor(np.stack(list(factors.values())), dtype=s0.dtype) if factors else None
+        plan = plan_of(self, (self.training, bool(factors)), write)
+        return run(plan, [s0, s1], self.training, scales=scales)
+
+    def _by_operator(self, s0: paddle.Tensor, s1: paddle.Tensor, factors: dict[int, np.ndarray]) -> paddle.Tensor:
+        """The cell op by op."""
         states = [self.preprocess0(s0), self.preprocess1(s1)]
         for node in range(len(self._sources) // 2):
             inputs = []
             for k in (2 * node, 2 * node + 1):
                 op, y = self._ops[k], self._ops[k](states[self._sources[k]])
-                if drop_prob > 0.0 and not isinstance(op, nn.Identity):
-                    y = drop_path(y, drop_prob, source)
-                inputs.append((op, y))
+                inputs.append((op, scale_samples(y, factors[k]) if k in factors else y))
             # adding the zeros of `none` changes nothing; a node of two `none` is all zeros
             real = [y for op, y in inputs if not isinstance(op, Zero)] or [inputs[0][1]]
             states.append(real[0] if len(real) == 1 else real[0] + real[1])
@@ -150,7 +175,7 @@ class NetworkCIFAR(_EvaluationNetwork):
         self._build_cells(space, genotype, layers, width, width, init_channels, False, num_classes, aux_bn=True)
 
     def _stem_states(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
-        s = self.stem(x)
+        s = stem(self.stem, x)
         return s, s
 
 
@@ -185,8 +210,8 @@ class NetworkImageNet(_EvaluationNetwork):
         )
 
     def _stem_states(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
-        s0 = self.stem0(x)
-        return s0, self.stem1(s0)
+        s0 = stem(self.stem0, x)
+        return s0, stem(self.stem1, s0)
 
 
 STEMS = {"cifar": NetworkCIFAR, "imagenet": NetworkImageNet}

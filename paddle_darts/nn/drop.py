@@ -32,8 +32,12 @@ class RandomSource:
         self.generator.bit_generator.state = state
 
 
-def drop_path(x: paddle.Tensor, drop_prob: float, source: RandomSource) -> paddle.Tensor:
-    """Drops whole samples of ``x`` [B, C, H, W] with probability ``drop_prob`` and scales the others by 1/keep."""
+def drop_path_factors(batch: int, drop_prob: float, source: RandomSource) -> np.ndarray:
+    """What each of ``batch`` samples is multiplied by: 0 with probability ``drop_prob``, else 1/keep. Shape [B]."""
     keep_prob = 1.0 - drop_prob
-    mask = source.keep_mask(keep_prob, (x.shape[0],)).reshape(-1, 1, 1, 1)
-    return x / keep_prob * paddle.to_tensor(mask, dtype=x.dtype, place=x.place)
+    return source.keep_mask(keep_prob, (batch,)).reshape(batch) / keep_prob
+
+
+def scale_samples(x: paddle.Tensor, factors: np.ndarray) -> paddle.Tensor:
+    """``x`` [B, C, H, W] times ``factors`` [B]."""
+    return x * paddle.to_tensor(factors.reshape(-1, 1, 1, 1), dtype=x.dtype, place=x.place)

@@ -32,6 +32,11 @@ def running_statistics(track: bool) -> Iterator[None]:
         _track_running_statistics = before
 
 
+def tracking_statistics() -> bool:
+    """Whether batch norms in training mode update their running statistics here."""
+    return _track_running_statistics
+
+
 class BatchNorm(nn.BatchNorm2D):
     """Batch norm over [B, C, H, W] whose running statistics are PyTorch's.
 

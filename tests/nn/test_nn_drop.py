@@ -6,7 +6,11 @@ import numpy as np
 import paddle
 import pytest
 
-from paddle_darts.nn.drop import RandomSource, drop_path
+from paddle_darts.nn.drop import RandomSource, drop_path_factors, scale_samples
+
+
+def drop_path(x, prob, source):
+    return scale_samples(x, drop_path_factors(x.shape[0], prob, source))
 
 
 class Recorded(RandomSource):

@@ -15,7 +15,7 @@ from paddle_darts.methods.derivation import darts_genotype
 from paddle_darts.networks.official import load_official
 from paddle_darts.nn import schedules
 from paddle_darts.nn.blocks import DilConv, FactorizedReduce, ReLUConvBN, SepConv
-from paddle_darts.nn.drop import drop_path
+from paddle_darts.nn.drop import drop_path_factors, scale_samples
 from paddle_darts.nn.losses import cross_entropy
 from paddle_darts.spaces import DARTS
 
@@ -87,7 +87,8 @@ def edge_strengths(golden: Golden, case: str, kind: str, steps: int) -> np.ndarr
 def replay_drop_path(golden: Golden) -> None:
     with precision("float64"):
         source = RecordedMasks(golden.input("mask")[None])
-        golden.check("out", drop_path(tensor(golden.input("input")), golden.args["drop_prob"], source))
+        x = tensor(golden.input("input"))
+        golden.check("out", scale_samples(x, drop_path_factors(x.shape[0], golden.args["drop_prob"], source)))
 
 
 @replays("cutout", "darts")

@@ -1,0 +1,161 @@
+// What is to be computed: maps, and steps that add something of one map to another. Written by plan.py.
+#pragma once
+
+#include <stdexcept>
+
+#include "geometry.h"
+#include "pool.h"
+
+namespace pd {
+
+constexpr int64_t kPlanVersion = 1;
+
+struct Stage {
+  bool relu;
+  int channels, norm;
+  int depthwise;  // parameter, or -1
+  Taps depthwise_taps;
+  int dense[2];  // parameters; the second is -1 unless the stage is a factorised reduction
+  Taps dense_taps;
+  Shape in, mid, out;  // mid: what the depthwise convolution gives
+
+  bool halves() const { return dense[1] >= 0; }
+  const Taps& first_taps() const { return depthwise >= 0 ? depthwise_taps : dense_taps; }
+  const Shape& first_out() const { return depthwise >= 0 ? mid : out; }
+  int border() const {
+    return first_taps().border(in.height, in.width, first_out().height, first_out().width);
+  }
+};
+
+enum class Kind { kSum, kConstant, kPool, kConv };
+
+struct Step {
+  Kind kind;
+  int source, target;
+  int coefficient, scale;  // -1: 1
+  // kSum: target channel (target_first + i target_step) takes source channel (source_first + i source_step)
+  int source_first, source_step, target_first, target_step, count;
+  Window window;  // kPool
+  int norm;       // kPool
+  std::vector<Stage> stages;
+};
+
+struct Plan {
+  int inputs, params, norms;
+  std::vector<Shape> maps;
+  std::vector<int> outputs, gamma, beta;
+  std::vector<Shape> norm_shape;
+  std::vector<Step> steps;
+  std::vector<bool> hidden;  // pooled maps: cheap to compute again, so not kept for the backward pass
+};
+
+class Reader {
+ public:
+  explicit Reader(const int64_t* p) : p_(p) {}
+  int next() { return int(*p_++); }
+
+ private:
+  const int64_t* p_;
+};
+
+struct Window2d {
+  int height, width, stride_y, stride_x, dilation, pad_y, pad_x;
+
+  explicit Window2d(Reader& r)
+      : height(r.next()), width(r.next()), stride_y(r.next()), stride_x(r.next()), dilation(r.next()), pad_y(r.next()),
+        pad_x(r.next()) {}
+
+  Taps taps() const {
+    Taps t{{}, stride_y, stride_x};
+    for (int y = 0; y < height; ++y)
+      for (int x = 0; x < width; ++x) t.at.push_back({y * dilation - pad_y, x * dilation - pad_x});
+    t.find_rows();
+    return t;
+  }
+  int out_height(int in) const { return (in + 2 * pad_y - dilation * (height - 1) - 1) / stride_y + 1; }
+  int out_width(int in) const { return (in + 2 * pad_x - dilation * (width - 1) - 1) / stride_x + 1; }
+};
+
+template <class T>
+inline Stage read_stage(Reader& r, const Shape& in) {
+  Stage s;
+  s.relu = r.next();
+  s.channels = r.next();
+  s.norm = r.next();
+  s.depthwise = r.next();
+  const Window2d first(r);
+  s.dense[0] = r.next();
+  s.dense[1] = r.next();
+  const Window2d second(r);
+  s.in = s.mid = in;
+  if (s.depthwise >= 0) {
+    s.depthwise_taps = first.taps();
+    s.mid = make_shape<T>(in.channels, first.out_height(in.height), first.out_width(in.width));
+  }
+  if (s.halves()) {
+    s.dense_taps = {{{0, 0}, {1, 1}}, 2, 2};
+    s.out = make_shape<T>(s.channels, (s.mid.height + 1) / 2, (s.mid.width + 1) / 2);
+  } else {
+    s.dense_taps = second.taps();
+    s.out = make_shape<T>(s.channels, second.out_height(s.mid.height), second.out_width(s.mid.width));
+  }
+  return s;
+}
+
+// Reads a program for inputs of the given [height, width] pairs.
+template <class T>
+inline Plan read_plan(const int64_t* program, const int64_t* sizes) {
+  Reader r(program);
+  if (r.next() != kPlanVersion) throw std::invalid_argument("the plan was written for other kernels");
+  Plan plan;
+  plan.inputs = r.next();
+  const int maps = r.next(), steps = r.next(), outputs = r.next();
+  plan.params = r.next();
+  plan.norms = r.next();
+  std::vector<int> channels;
+  for (int m = 0; m < maps; ++m) channels.push_back(r.next());
+  for (int o = 0; o < outputs; ++o) plan.outputs.push_back(r.next());
+  for (int n = 0; n < plan.norms; ++n) plan.gamma.push_back(r.next()), plan.beta.push_back(r.next());
+  plan.maps.resize(maps);
+  plan.hidden.resize(maps);
+  plan.norm_shape.resize(plan.norms);
+  for (int m = 0; m < plan.inputs; ++m)
+    plan.maps[m] = make_shape<T>(channels[m], int(sizes[2 * m]), int(sizes[2 * m + 1]));
+
+  for (int i = 0; i < steps; ++i) {
+    Step s{};
+    s.kind = Kind(r.next());
+    s.source = r.next();
+    s.target = r.next();
+    s.coefficient = r.next();
+    s.scale = r.next();
+    s.norm = -1;
+    const Shape& in = plan.maps[s.source];
+    int height = in.height, width = in.width;
+    if (s.kind == Kind::kSum) {
+      s.source_first = r.next(), s.source_step = r.next();
+      s.target_first = r.next(), s.target_step = r.next(), s.count = r.next();
+    } else if (s.kind == Kind::kConstant || s.kind == Kind::kPool) {
+      if (s.kind == Kind::kPool) s.window.average = r.next(), s.window.size = r.next();
+      const int stride = r.next();
+      if (s.kind == Kind::kPool) s.window.stride = stride, s.window.pad = r.next(), s.norm = r.next();
+      height = (height + stride - 1) / stride, width = (width + stride - 1) / stride;
+      if (s.kind == Kind::kPool) plan.hidden[s.target] = true;
+    } else {
+      const int count = r.next();
+      for (int k = 0; k < count; ++k) {
+        s.stages.push_back(read_stage<T>(r, k ? s.stages.back().out : in));
+        if (s.stages.back().norm >= 0) plan.norm_shape[s.stages.back().norm] = s.stages.back().out;
+      }
+      height = s.stages.back().out.height, width = s.stages.back().out.width;
+    }
+    Shape& out = plan.maps[s.target];
+    if (!out.channels) out = make_shape<T>(channels[s.target], height, width);
+    if (out.height != height || out.width != width) throw std::invalid_argument("maps of different sizes are added");
+    if (s.norm >= 0) plan.norm_shape[s.norm] = out;
+    plan.steps.push_back(std::move(s));
+  }
+  return plan;
+}
+
+}  // namespace pd

@@ -1,0 +1,163 @@
+"""Plans: what the kernels are to compute, as a table of steps over maps.
+
+A *map* is a tensor [B, C, H, W]; the first ones are the inputs. A *step* reads one map and adds
+``coefficient * scale[sample] * f(map)`` to another; f is a chain of convolution stages, a plain sum, or a constant.
+Pooling gives a map of its own, so that all who read it share it. The plan knows channels and layers but no sizes:
+those come with the inputs. `csrc/plan.h` reads what is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import paddle
+from paddle import nn
+
+#: Changes with the meaning of any number in a program.
+VERSION = 1
+_SUM, _CONSTANT, _POOL, _CONV = range(4)
+NONE = -1
+
+
+class Stage(Protocol):
+    """One stage of a convolution chain; see :class:`paddle_darts.nn.stages.Stage`."""
+
+    relu: bool
+    depthwise: nn.Conv2D | None
+    dense: tuple[nn.Conv2D, ...]
+    norm: nn.BatchNorm2D | None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A finished table.
+
+    ``params`` are the trained tensors in the order of their numbers, ``learning`` the numbers of those that the outputs
+    depend on (the others are computed with, for the running statistics behind them, but have no gradient).
+    ``tracked`` pairs a norm's number with a layer whose running statistics belong to it.
+    """
+
+    program: np.ndarray
+    inputs: int
+    params: tuple[paddle.Tensor, ...]
+    learning: tuple[int, ...]
+    tracked: tuple[tuple[int, nn.BatchNorm2D], ...]
+
+
+class PlanBuilder:
+    """Writes a plan step by step; every map must be complete before a step reads it."""
+
+    def __init__(self, input_channels: Sequence[int]) -> None:
+        self._channels = list(input_channels)
+        self._inputs = len(self._channels)
+        self._params: list[paddle.Tensor] = []
+        self._norms: list[tuple[int, int]] = []
+        self._tracked: list[tuple[int, nn.BatchNorm2D]] = []
+        self._steps: list[list[int]] = []
+        self._owned: list[int] = []  # per step: the number of parameters after it
+
+    def map(self, channels: int) -> int:
+        """A new map of zeros, which steps add to; its size follows from the first of them."""
+        self._channels.append(channels)
+        return len(self._channels) - 1
+
+    def channels(self, index: int) -> int:
+        return self._channels[index]
+
+    def add(
+        self,
+        source: int,
+        target: int,
+        coefficient: int = NONE,
+        scale: int = NONE,
+        take: tuple[int, int] = (0, 1),
+        put: tuple[int, int] = (0, 1),
+        count: int | None = None,
+    ) -> None:
+        """target[put[0] + i*put[1]] += source[take[0] + i*take[1]] for ``count`` channels i (None: all)."""
+        number = self._channels[source] if count is None else count
+        self._step(_SUM, source, target, coefficient, scale, *take, *put, number)
+
+    def constant(self, source: int, target: int, stride: int, coefficient: int = NONE) -> None:
+        """target += coefficient (NONE: nothing), for a target of the source's size divided by ``stride``."""
+        self._step(_CONSTANT, source, target, coefficient, NONE, stride)
+
+    def pool(
+        self, source: int, kind: str, stride: int, norms: Sequence[nn.BatchNorm2D] = (), size: int = 3, padding: int = 1
+    ) -> int:
+        """A new map: ``"max"`` or ``"avg"`` pooling, normalised if there are ``norms``.
+
+        Their running statistics all follow the one normalisation. Norms with scale and shift are not allowed.
+        """
+        target = self.map(self._channels[source])
+        self._step(_POOL, source, target, NONE, NONE, int(kind == "avg"), size, stride, padding, self._norm(norms))
+        return target
+
+    def conv(
+        self, source: int, target: int, stages: Sequence[Stage], coefficient: int = NONE, scale: int = NONE
+    ) -> None:
+        """target += coefficient * the chain of ``stages``."""
+        fields: list[int] = []
+        for stage in stages:
+            fields += [
+                int(stage.relu),
+                stage.dense[0].weight.shape[0] * len(stage.dense),
+                self._norm(() if stage.norm is None else (stage.norm,)),
+                NONE if stage.depthwise is None else self._param(stage.depthwise.weight),
+                *_window(stage.depthwise),
+                self._param(stage.dense[0].weight),
+                self._param(stage.dense[1].weight) if len(stage.dense) > 1 else NONE,
+                *_window(stage.dense[0]),
+            ]
+        self._step(_CONV, source, target, coefficient, scale, len(stages), *fields)
+
+    def finish(self, outputs: Sequence[int]) -> Plan:
+        """The plan whose result is the maps ``outputs`` side by side."""
+        sizes = [self._inputs, len(self._channels), len(self._steps), len(outputs), len(self._params), len(self._norms)]
+        tables = [self._channels, outputs, *self._norms, *self._steps]
+        program = np.array([VERSION, *sizes, *(n for table in tables for n in table)], dtype=np.int64)
+        return Plan(program, self._inputs, tuple(self._params), self._learning(outputs), tuple(self._tracked))
+
+    def _learning(self, outputs: Sequence[int]) -> tuple[int, ...]:
+        """The parameters of the steps whose targets lead to the outputs."""
+        alive, numbers = set(outputs), []
+        for step, (_, source, target, *_) in reversed(list(enumerate(self._steps))):
+            if target in alive:
+                alive.add(source)
+                numbers += range(self._owned[step - 1] if step else 0, self._owned[step])
+        return tuple(sorted(numbers))
+
+    def _step(self, kind: int, source: int, target: int, coefficient: int, scale: int, *fields: int) -> None:
+        self._steps.append([kind, source, target, coefficient, scale, *fields])
+        self._owned.append(len(self._params))
+
+    def _param(self, parameter: paddle.Tensor | None) -> int:
+        if parameter is None:
+            return NONE
+        self._params.append(parameter)
+        return len(self._params) - 1
+
+    def _norm(self, layers: Sequence[nn.BatchNorm2D]) -> int:
+        if not layers:
+            return NONE
+        number = len(self._norms)
+        self._norms.append((self._param(layers[0].weight), self._param(layers[0].bias)))
+        self._tracked += [(number, layer) for layer in layers]
+        return number
+
+
+def _window(conv: nn.Conv2D | None) -> list[int]:
+    """Kernel, stride, dilation and padding of a convolution as numbers."""
+    if conv is None:
+        return [0] * 7
+    stride, padding, dilation = _pair(conv._stride), _pair(conv._padding), _pair(conv._dilation)
+    if dilation[0] != dilation[1]:
+        raise ValueError(f"the kernels know one dilation for both axes, got {dilation}")
+    return [*conv.weight.shape[2:], *stride, dilation[0], *padding]
+
+
+def _pair(value: int | Sequence[int]) -> list[int]:
+    return [value, value] if isinstance(value, int) else list(value)

@@ -1,0 +1,147 @@
+"""Cells as plans for the CPU kernels: a whole cell is one operator call.
+
+What edges share is computed once: the rectified input of all convolutions of a state (by the kernels themselves) and,
+while training, each pooling of a state with its batch norm. In evaluation mode every edge has running statistics of
+its own, so there each edge normalises for itself.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+
+import paddle
+from paddle import nn
+
+from paddle_darts.kernels.cell import run_plan
+from paddle_darts.kernels.library import library
+from paddle_darts.kernels.plan import NONE, Plan, PlanBuilder
+from paddle_darts.nn.layers import tracking_statistics
+from paddle_darts.nn.stages import Identity, Nothing, Pooling, describe
+
+
+@dataclass(frozen=True)
+class Link:
+    """One operation of a cell: state ``target`` += coefficient * scale * ``layer`` (state ``source``)."""
+
+    layer: nn.Layer
+    source: int
+    target: int
+    coefficient: int = NONE
+    scale: int = NONE
+
+
+def usable(x: paddle.Tensor, stride: int = 1) -> bool:
+    """Whether the kernels can take ``x`` [B, C, H, W] for something that divides its size by ``stride``.
+
+    They cannot on another device or type, in a static graph, or where a batch norm sees a single value per channel
+    (which Paddle hands through, see :class:`~paddle_darts.nn.layers.BatchNorm`).
+    """
+    return (
+        paddle.in_dynamic_mode()
+        and x.place.is_cpu_place()
+        and x.dtype in (paddle.float32, paddle.float64)
+        and x.shape[0] * -(-x.shape[2] // stride) * -(-x.shape[3] // stride) > 1
+        and library() is not None
+    )
+
+
+def _write_links(plan: PlanBuilder, states: Sequence[int], links: Sequence[Link], training: bool) -> None:
+    """The steps of ``links``, which come in the order in which their targets can be completed.
+
+    ``states`` are the maps of the states that links count in.
+    """
+    described = [(link, describe(link.layer)) for link in links]
+    pools: dict[tuple[int, str, int], int] = {}
+
+    def pooled(link: Link, what: Pooling) -> int:
+        source, own = states[link.source], [what.norm] if what.norm else []
+        if not training and own:
+            return plan.pool(source, what.kind, what.stride, own)
+        key = (link.source, what.kind, what.stride, bool(own))
+        if key not in pools:
+            alike = [w for k, w in described if isinstance(w, Pooling) and _pool_key(k, w) == key]
+            pools[key] = plan.pool(source, what.kind, what.stride, [w.norm for w in alike if w.norm])
+        return pools[key]
+
+    for link, what in described:
+        source, target = states[link.source], states[link.target]
+        if isinstance(what, Identity):
+            plan.add(source, target, link.coefficient, link.scale)
+        elif isinstance(what, Pooling):
+            plan.add(pooled(link, what), target, link.coefficient, link.scale)
+        elif not isinstance(what, Nothing):
+            plan.conv(source, target, what, link.coefficient, link.scale)
+
+
+def _pool_key(link: Link, what: Pooling) -> tuple[int, str, int, bool]:
+    return link.source, what.kind, what.stride, what.norm is not None
+
+
+def stem(layer: nn.Layer, x: paddle.Tensor) -> paddle.Tensor:
+    """``layer`` (x) for convolutions and batch norms in a row; by the kernels where they can."""
+    stages = describe(layer)
+    reduction = math.prod(stage.dense[0]._stride[0] for stage in stages)
+    if not usable(x, reduction):
+        return layer(x)
+
+    def write() -> Plan:
+        plan = PlanBuilder([x.shape[1]])
+        target = plan.map(stages[-1].dense[0].weight.shape[0])
+        plan.conv(0, target, stages)
+        return plan.finish([target])
+
+    return run(plan_of(layer, "stem", write), [x], layer.training)
+
+
+def run(
+    plan: Plan,
+    inputs: Sequence[paddle.Tensor],
+    training: bool,
+    coefficients: paddle.Tensor | None = None,
+    scales: paddle.Tensor | None = None,
+) -> paddle.Tensor:
+    """The plan's output; running statistics move as the context of ``running_statistics`` says."""
+    return run_plan(plan, inputs, coefficients, scales, training=training, track=tracking_statistics())
+
+
+_plans: weakref.WeakKeyDictionary[nn.Layer, dict[Hashable, Plan]] = weakref.WeakKeyDictionary()
+
+
+def plan_of(owner: nn.Layer, key: Hashable, write: Callable[[], Plan]) -> Plan:
+    """The plan that ``write`` makes, kept as long as ``owner`` lives."""
+    kept = _plans.setdefault(owner, {})
+    if key not in kept:
+        kept[key] = write()
+    return kept[key]
+
+
+def cell_plan(
+    input_channels: Sequence[int],
+    preprocess: Sequence[nn.Layer],
+    strides: Sequence[int],
+    links: Sequence[Link],
+    outputs: Sequence[int],
+    training: bool,
+    offsets: Sequence[tuple[int, int]] = (),
+) -> Plan:
+    """The plan of a cell with two preprocessed inputs (its states 0 and 1) and a node for each of ``strides``.
+
+    ``strides`` tell by how much a node is smaller than state 0. ``links`` are ordered by target; ``offsets`` are pairs
+    (target, coefficient) of scalars that are added. The result is the states ``outputs`` side by side.
+    """
+    plan = PlanBuilder(input_channels)
+    first = [describe(layer) for layer in preprocess]
+    channels = sum(conv.weight.shape[0] for conv in first[0][-1].dense)
+    states = [plan.map(channels) for _ in range(2 + len(strides))]
+    for source, stages in enumerate(first):
+        plan.conv(source, states[source], stages)
+    for node, stride in enumerate(strides):
+        # adds nothing, but gives a size also to a node that no link leads to
+        plan.constant(states[0], states[2 + node], stride)
+    for target, coefficient in offsets:
+        plan.constant(states[0], states[target], strides[target - 2], coefficient)
+    _write_links(plan, states, links, training)
+    return plan.finish([states[i] for i in outputs])
