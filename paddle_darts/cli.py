@@ -101,11 +101,28 @@ def visualize_command(argv: list[str]) -> int:
     return 0
 
 
+def benchmark_command(argv: list[str]) -> int:
+    """time a search or training step, alone or against PyTorch"""
+    from paddle_darts.benchmark import SWEEP, BenchmarkConfig, SweepConfig
+    from paddle_darts.benchmark.commands import measure, overview
+    from paddle_darts.benchmark.settings import take_case
+
+    if argv[:1] in (["-h"], ["--help"]):
+        print("\n".join(overview()))
+        argv = ["search-step", "--help"]
+    case, argv = take_case(argv)
+    settings = SweepConfig if case == SWEEP else BenchmarkConfig
+    given, dry = read_command_line(argv, [settings], "benchmark.py", {})
+    print("\n".join(measure(case, given, dry)))
+    return 0
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "search": search_command,
     "train": train_command,
     "evaluate": evaluate_command,
     "visualize": visualize_command,
+    "benchmark": benchmark_command,
 }
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import paddle
+from paddle import _C_ops
 from paddle.autograd import PyLayer
 
 from paddle_darts.kernels.library import library
 from paddle_darts.kernels.plan import Plan
 from paddle_darts.threads import thread_count
 
+#: paddle.empty takes three times as long, and a cell needs hundreds
+_empty = _C_ops.empty
 _POINTER, _INTEGER, _REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
 
@@ -43,25 +45,6 @@ def _declared(handle: ctypes.CDLL) -> ctypes.CDLL:
     return handle
 
 
-@dataclass(eq=False)
-class _Pass:
-    """One call's share of what both its passes need. ``kept`` are the buffers that the kernels fill for themselves."""
-
-    plan: Plan
-    weighted: bool
-    training: bool
-    track: bool
-    scales: paddle.Tensor | None
-    handle: ctypes.CDLL = field(default_factory=lambda: _declared(library()))
-    kept: tuple[paddle.Tensor, ...] = ()
-    wanted: list[bool] = field(default_factory=list)
-
-    def split(self, tensors: Sequence) -> tuple[Sequence, Sequence, Sequence]:
-        """Coefficients (one or none), inputs and parameters."""
-        first, second = int(self.weighted), int(self.weighted) + self.plan.inputs
-        return tensors[:first], tensors[first:second], tensors[second:]
-
-
 def run_plan(
     plan: Plan,
     inputs: Sequence[paddle.Tensor],
@@ -78,98 +61,90 @@ def run_plan(
     statistics of the batch and, with ``track``, move their running ones; else they use the running ones. Parameters
     must not change between the forward and the backward pass.
     """
-    work = _Pass(plan, coefficients is not None, training, track, scales)
-    weights = [] if coefficients is None else [coefficients]
-    return _PlanFunction.apply(work, *weights, *inputs, *(plan.params[i] for i in plan.learning))
+    weights = () if coefficients is None else (coefficients,)
+    arguments = _Arguments(plan, weights, [x.contiguous() for x in inputs], scales, training, track)
+    return _PlanFunction.apply(arguments, *weights, *inputs, *(plan.params[i] for i in plan.learning))
 
 
 class _PlanFunction(PyLayer):
-    """The two passes; tensors are those of ``_Pass.split``, the parameters being the learning ones."""
+    """The two passes; the tensors are the coefficients (if any), the inputs and the learning parameters."""
 
     @staticmethod
-    def forward(ctx, work: _Pass, *tensors: paddle.Tensor) -> paddle.Tensor:
-        weights, inputs, _ = work.split(tensors)
-        inputs = [x if x.is_contiguous() else x.contiguous() for x in inputs]
-        arguments = _Arguments(work, weights, inputs)
-        out, work.kept = arguments.measure()
-        work.wanted = [not t.stop_gradient for t in tensors]
-        arguments.call.out = out.data_ptr()
-        arguments.execute(work.handle.pd_forward)
-        ctx.work = work
-        ctx.save_for_backward(*weights, *inputs)
-        return out
+    def forward(ctx, arguments: _Arguments, *tensors: paddle.Tensor) -> paddle.Tensor:
+        ctx.arguments = arguments
+        ctx.wanted = [not t.stop_gradient for t in tensors]
+        return arguments.forward()
 
     @staticmethod
     def backward(ctx, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
-        work, saved = ctx.work, ctx.saved_tensor()
-        weights, inputs, _ = work.split(saved)
-        grad = grad if grad.is_contiguous() else grad.contiguous()
-        # what no step of a coefficient reaches stays zero; all else is written in full
-        tensors = [*saved, *(work.plan.params[i] for i in work.plan.learning)]
-        make = [paddle.zeros_like] * len(weights) + [paddle.empty_like] * (len(tensors) - len(weights))
-        grads = [f(t) if wanted else None for f, t, wanted in zip(make, tensors, work.wanted, strict=True)]
-        arguments = _Arguments(work, weights, inputs)
-        arguments.backward(grad, *work.split(grads))
-        arguments.execute(work.handle.pd_backward)
-        return tuple(grads)
+        return tuple(ctx.arguments.backward(grad.contiguous(), ctx.wanted))
 
 
 class _Arguments:
-    """The arguments of a pass, and the arrays behind their pointers."""
+    """The arguments of both passes, with all that their pointers point to."""
 
-    def __init__(self, work: _Pass, weights: Sequence[paddle.Tensor], inputs: Sequence[paddle.Tensor]) -> None:
-        self._work, self._arrays, self._input = work, [], inputs[0]
-        plan, layers = work.plan, [layer for _, layer in work.plan.tracked]
-        self.call = _Call(
+    def __init__(
+        self,
+        plan: Plan,
+        weights: Sequence[paddle.Tensor],
+        inputs: Sequence[paddle.Tensor],
+        scales: paddle.Tensor | None,
+        training: bool,
+        track: bool,
+    ) -> None:
+        layers = [layer for _, layer in plan.tracked]
+        self._plan, self._weights, self._inputs, self._scales = plan, weights, inputs, scales
+        self._dtype, self._wide = inputs[0].dtype, inputs[0].dtype == paddle.float64
+        self._library, self._arrays = _declared(library()), []
+        self._call = _Call(
             program=self._array(plan.program),
             sizes=self._array(np.array([x.shape[2:] for x in inputs], dtype=np.int64)),
             batch=inputs[0].shape[0],
             inputs=self._pointers(inputs),
             params=self._pointers(plan.params),
             coefficients=weights[0].data_ptr() if weights else None,
-            scales=None if work.scales is None else work.scales.data_ptr(),
-            running_mean=self._pointers([layer._mean for layer in layers]),
-            running_variance=self._pointers([layer._variance for layer in layers]),
+            scales=None if scales is None else scales.data_ptr(),
+            running_mean=self._pointers([layer._parameters["_mean"] for layer in layers]),
+            running_variance=self._pointers([layer._parameters["_variance"] for layer in layers]),
             tracked=self._array(np.array([number for number, _ in plan.tracked], dtype=np.int64)),
             tracked_count=len(layers),
-            training=work.training,
-            track=work.track,
+            training=training,
+            track=track,
             threads=thread_count(),
             momentum=layers[0]._momentum if layers else 0.0,
             epsilon=layers[0]._epsilon if layers else 0.0,
         )
-        self._keep()
 
-    def measure(self) -> tuple[paddle.Tensor, tuple[paddle.Tensor, ...]]:
-        """Memory for the output, and for what is kept until the backward pass."""
-        sizes, call = np.zeros(5, dtype=np.int64), self.call
-        _check(self._work.handle.pd_measure(call.program, call.sizes, call.batch, self._wide, _at(sizes)))
+    def forward(self) -> paddle.Tensor:
+        call, sizes = self._call, np.zeros(5, dtype=np.int64)
+        _check(self._library.pd_measure(call.program, call.sizes, call.batch, self._wide, _at(sizes)))
         channels, height, width, maps, statistics = sizes.tolist()
-        dtype = self._input.dtype
-        self._work.kept = (paddle.empty([maps], dtype), paddle.empty([statistics], dtype))
-        self._keep()
-        return paddle.empty([call.batch, channels, height, width], dtype), self._work.kept
+        # what the kernels keep for their backward pass
+        self._kept = paddle.empty([maps], self._dtype), paddle.empty([statistics], self._dtype)
+        call.maps, call.stats = (t.data_ptr() for t in self._kept)
+        out = paddle.empty([call.batch, channels, height, width], self._dtype)
+        call.out = out.data_ptr()
+        _check(self._library.pd_forward(ctypes.byref(call), self._wide))
+        return out
 
-    def backward(self, grad: paddle.Tensor, weights: Sequence, inputs: Sequence, params: Sequence) -> None:
-        """Where the gradients are to be written; None where none is wanted."""
-        every: list[paddle.Tensor | None] = [None] * len(self._work.plan.params)
-        for number, gradient in zip(self._work.plan.learning, params, strict=True):
-            every[number] = gradient
-        self.call.grad_out = grad.data_ptr()
-        self.call.grad_inputs, self.call.grad_params = self._pointers(inputs), self._pointers(every)
-        if weights and weights[0] is not None:
-            self.call.grad_coefficients = weights[0].data_ptr()
-
-    def execute(self, function: ctypes._CFuncPtr) -> None:
-        _check(function(ctypes.byref(self.call), self._wide))
-
-    @property
-    def _wide(self) -> bool:
-        return self._input.dtype == paddle.float64
-
-    def _keep(self) -> None:
-        if self._work.kept:
-            self.call.maps, self.call.stats = (t.data_ptr() for t in self._work.kept)
+    def backward(self, grad: paddle.Tensor, wanted: Sequence[bool]) -> list[paddle.Tensor | None]:
+        call, plan = self._call, self._plan
+        params = [plan.params[i] for i in plan.learning]
+        tensors = [*self._weights, *self._inputs, *params]
+        grads = [_empty(t.shape, t.dtype, t.place) if w else None for t, w in zip(tensors, wanted, strict=True)]
+        if self._weights and grads[0] is not None:
+            # a coefficient that no step reaches keeps its zero; all other gradients are written in full
+            grads[0].zero_()
+            call.grad_coefficients = grads[0].data_ptr()
+        first = len(self._weights) + plan.inputs
+        by_number: list[paddle.Tensor | None] = [None] * len(plan.params)
+        for number, gradient in zip(plan.learning, grads[first:], strict=True):
+            by_number[number] = gradient
+        call.grad_out = grad.data_ptr()
+        call.grad_inputs = self._pointers(grads[first - plan.inputs : first])
+        call.grad_params = self._pointers(by_number)
+        _check(self._library.pd_backward(ctypes.byref(call), self._wide))
+        return grads
 
     def _pointers(self, tensors: Sequence[paddle.Tensor | None]) -> int:
         return self._array(np.array([0 if t is None else t.data_ptr() for t in tensors], dtype=np.uint64))

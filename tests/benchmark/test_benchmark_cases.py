@@ -1,0 +1,78 @@
+"""The steps of our side: each runs, and computes what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from paddle_darts.benchmark import CASES
+from paddle_darts.benchmark import cases as our_cases
+from paddle_darts.benchmark.config import BenchmarkConfig
+from paddle_darts.benchmark.opcalls import count_op_calls
+from paddle_darts.methods import METHODS
+
+TINY = BenchmarkConfig(batch_size=2, channels=2, layers=2, image_size=8, threads=1)
+
+
+def test_every_case_has_a_builder():
+    assert list(our_cases.BUILDERS) == list(CASES)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_search_step_of_every_method(method):
+    step = our_cases.search_step(replace(TINY, method=method))
+    assert step.images == 2
+    first = step.run()
+    assert np.isfinite(first) and step.run() == pytest.approx(first, rel=1e-5), "no update"
+
+
+def test_search_step_gives_all_gradients(monkeypatch):
+    asked = {}
+    real = our_cases.gradients_or_none
+
+    def recorded(loss, parameters):
+        asked["found"] = real(loss, parameters)
+        return asked["found"]
+
+    monkeypatch.setattr(our_cases, "gradients_or_none", recorded)
+    our_cases.search_step(replace(TINY, layers=3)).run()
+    found = asked["found"]
+    assert [g.shape for g in found[-2:]] == [[14, 8], [14, 8]] and len(found) > 100
+    assert float(found[-1].abs().sum()) > 0 and float(found[0].abs().sum()) > 0
+
+
+def test_arch_step_is_of_second_order_and_moves_the_alphas(monkeypatch):
+    built = []
+    real = our_cases._method
+    monkeypatch.setattr(our_cases, "_method", lambda *args: built.append(real(*args)) or built[0])
+    step = our_cases.arch_step(replace(TINY, layers=3))
+    (method,) = built
+    before = {kind: a.numpy() for kind, a in method.alphas.items()}
+    weights = [w.numpy() for w in method.weights.values()]
+    assert method.options.unrolled and method.weight_optimizer.slots("velocity") is not None
+    step.run()
+    assert all(np.abs(before[kind] - a.numpy()).max() > 1e-5 for kind, a in method.alphas.items())
+    assert all((w == now.numpy()).all() for w, now in zip(weights, method.weights.values(), strict=True))
+
+
+def test_train_step(monkeypatch):
+    """The trainer's own step, with the auxiliary head and drop path."""
+    trainers = []
+    real = our_cases.Trainer
+    monkeypatch.setattr(our_cases, "Trainer", lambda *a, **k: trainers.append(real(*a, **k)) or trainers[0])
+    step = our_cases.train_step(replace(TINY, arch="PDARTS", image_size=16))
+    (trainer,) = trainers
+    before = trainer.network.classifier.weight.numpy()
+    losses = step.run()
+    assert losses.size == 2 and np.isfinite(losses.loss)
+    assert trainer.network.auxiliary and trainer.network.drop_path_prob == 0.2
+    assert np.abs(before - trainer.network.classifier.weight.numpy()).max() > 0
+    assert not trainer.run_dir.path.exists()
+
+
+def test_data():
+    step = our_cases.data(replace(TINY, image_size=32))
+    assert step.images == 100
+    assert count_op_calls(step.run) == 0, "all of it is NumPy"
