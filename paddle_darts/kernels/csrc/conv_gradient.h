@@ -276,7 +276,7 @@ class ConvGradient {
     const T* value = in.at(b);
     T* to = i ? state_[i - 1].grad.at(b) : run_.grads[step_.source].at(b);
     const Walk from = walk(in.shape), into = walk(s.in);
-    const bool relu = s.relu, add = !i;
+    const bool relu = s.relu && !(i == 0 && run_.in_planes(step_.source)), add = !i;
     each([=](int block, int y) {
       return [=, read = value + from.at(block, y, 0), write = to + into.at(block, y, 0)](int x, V v) {
         if (relu) v = where_positive(V::load(read + x * L), v);

@@ -86,7 +86,7 @@ template <class T>
 inline void place_gradients(Run<T>& run) {
   const std::vector<bool> need = needed(run);
   for (size_t m = 0; m < run.maps.size(); ++m)
-    run.grads.push_back(need[m] ? run.take(run.maps[m].shape) : Batch<T>{});
+    run.grads.push_back(need[m] ? run.take(run.plan.maps[m]) : Batch<T>{});
   const T* grad = static_cast<const T*>(run.call.grad_out);
   run.each_sample([&](int64_t b, Arena& scratch) {
     for (const Batch<T>& g : run.grads)
@@ -124,7 +124,9 @@ inline void backward(const Call& call, Memory& memory) {
     for (int m = 0; m < run.plan.inputs; ++m)
       if (T* grad = static_cast<T*>(call.grad_inputs[m])) {
         const Shape& s = run.plan.maps[m];
-        to_planes(run.grads[m].at(b), s, grad + b * s.channels * s.pixels());
+        T* own = grad + b * s.channels * s.pixels();
+        to_planes(run.grads[m].at(b), s, own);
+        if (run.in_planes(m) && run.rectifies(m)) rectify_gradient(run.maps[m].at(b), s.channels * s.pixels(), own);
       }
   });
 }

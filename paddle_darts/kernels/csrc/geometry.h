@@ -33,6 +33,12 @@ inline Shape make_shape(int channels, int height, int width) {
   return {channels, height, width, lanes_for<T>(channels), 0};
 }
 
+// Paddle's own layout is that of a map with one lane.
+inline Shape as_planes(Shape s) {
+  s.lanes = 1;
+  return s;
+}
+
 // A convolution reads, for the output pixel (y, x), the input pixels (y stride_y + dy, x stride_x + dx).
 struct Tap {
   int dy, dx;

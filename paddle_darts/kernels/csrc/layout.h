@@ -22,27 +22,66 @@ inline void zero_border(T* map, const Shape& s) {
   }
 }
 
-// A block of channels [lanes][pixels] against [pixels][lanes]; `count` of the lanes are real channels.
+// The lanes of a and b in turns: of their first halves (half 0) or their second ones (half 1).
 template <class T, int L>
-inline void block_from_planes(const T* planes, int64_t pixels, int count, T* map) {
-  constexpr int kRun = 16;
-  for (int64_t p = 0; p < pixels; p += kRun) {
-    const int n = int(std::min<int64_t>(kRun, pixels - p));
-    T tile[kRun * L];
-    for (int l = 0; l < L; ++l)
-      for (int i = 0; i < n; ++i) tile[i * L + l] = l < count ? planes[l * pixels + p + i] : T(0);
-    std::memcpy(map + p * L, tile, sizeof(T) * n * L);
+inline Vec<T, L> interleaved(Vec<T, L> a, Vec<T, L> b, int half) {
+  typedef typename std::conditional<sizeof(T) == 8, int64_t, int32_t>::type Index;
+  typedef Index Mask __attribute__((vector_size(sizeof(T) * L)));
+  Mask first, second;
+  for (int i = 0; i < L; ++i) {
+    first[i] = i / 2 + (i % 2 ? L : 0);
+    second[i] = first[i] + L / 2;
+  }
+#ifdef __clang__
+  Vec<T, L> r;
+  for (int i = 0; i < L; ++i) r.v[i] = (i % 2 ? b : a).v[i / 2 + (half ? L / 2 : 0)];
+  return r;
+#else
+  return {half ? __builtin_shuffle(a.v, b.v, second) : __builtin_shuffle(a.v, b.v, first)};
+#endif
+}
+
+// Transposes L vectors of L lanes: as many rounds of interleaving row i with row i + L/2 as L has doublings.
+template <class T, int L>
+inline void transpose(Vec<T, L>* rows) {
+  for (int round = 1; round < L; round *= 2) {
+    Vec<T, L> next[L];
+    for (int i = 0; i < L / 2; ++i) {
+      next[2 * i] = interleaved(rows[i], rows[i + L / 2], 0);
+      next[2 * i + 1] = interleaved(rows[i], rows[i + L / 2], 1);
+    }
+    for (int i = 0; i < L; ++i) rows[i] = next[i];
   }
 }
 
+// A block of channels [lanes][pixels] into [pixels][lanes]; `count` of the lanes are real channels.
+template <class T, int L>
+inline void block_from_planes(const T* planes, int64_t pixels, int count, T* map) {
+  using V = Vec<T, L>;
+  int64_t p = 0;
+  for (; p + L <= pixels; p += L) {
+    V rows[L];
+    for (int l = 0; l < L; ++l) rows[l] = l < count ? V::load(planes + l * pixels + p) : V::zero();
+    transpose(rows);
+    for (int i = 0; i < L; ++i) rows[i].store(map + (p + i) * L);
+  }
+  for (; p < pixels; ++p)
+    for (int l = 0; l < L; ++l) map[p * L + l] = l < count ? planes[l * pixels + p] : T(0);
+}
+
+// The way back; lanes beyond `count` are left out.
 template <class T, int L>
 inline void block_to_planes(const T* map, int64_t pixels, int count, T* planes) {
-  constexpr int kRun = 16;
-  for (int64_t p = 0; p < pixels; p += kRun) {
-    const int n = int(std::min<int64_t>(kRun, pixels - p));
-    for (int l = 0; l < count; ++l)
-      for (int i = 0; i < n; ++i) planes[l * pixels + p + i] = map[(p + i) * L + l];
+  using V = Vec<T, L>;
+  int64_t p = 0;
+  for (; p + L <= pixels; p += L) {
+    V rows[L];
+    for (int i = 0; i < L; ++i) rows[i] = V::load(map + (p + i) * L);
+    transpose(rows);
+    for (int l = 0; l < count; ++l) rows[l].store(planes + l * pixels + p);
   }
+  for (; p < pixels; ++p)
+    for (int l = 0; l < count; ++l) planes[l * pixels + p] = map[p * L + l];
 }
 
 // [C, H, W] of one sample into an unpadded map.
@@ -69,19 +108,23 @@ inline void to_planes(const T* map, const Shape& s, T* planes) {
 template <class T>
 inline void padded_copy(const T* map, const Shape& s, bool relu, T* out, const Shape& to) {
   zero_border(out, to);
-  with_lanes<T>(s.lanes, [&](auto lanes) {
-    using V = Vec<T, lanes>;
-    const Walk from = walk(s), into = walk(to);
-    for (int b = 0; b < s.blocks(); ++b)
-      for (int y = 0; y < s.height; ++y) {
-        const T* p = map + from.at(b, y, 0);
-        T* q = out + into.at(b, y, 0);
-        for (int x = 0; x < s.width; ++x) {
-          const V v = V::load(p + x * lanes);
-          (relu ? rectified(v) : v).store(q + x * lanes);
-        }
-      }
-  });
+  const Walk from = walk(s), into = walk(to);
+  const int64_t row = s.row();
+  for (int b = 0; b < s.blocks(); ++b)
+    for (int y = 0; y < s.height; ++y) {
+      const T* p = map + from.at(b, y, 0);
+      T* q = out + into.at(b, y, 0);
+      if (!relu)
+        std::memcpy(q, p, sizeof(T) * row);
+      else
+        for (int64_t i = 0; i < row; ++i) q[i] = p[i] < T(0) ? T(0) : p[i];
+    }
+}
+
+// grad = 0 where the value was rectified away.
+template <class T>
+inline void rectify_gradient(const T* value, int64_t count, T* grad) {
+  for (int64_t i = 0; i < count; ++i) grad[i] = value[i] > T(0) ? grad[i] : T(0);
 }
 
 }  // namespace pd

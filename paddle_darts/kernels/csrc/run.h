@@ -110,6 +110,23 @@ class Run {
     });
   }
 
+  // Whether a map is an input that stays in Paddle's layout: if only dense convolutions read it, and all of them
+  // rectify it or none does (the gradient passes the ReLU once, at the end).
+  bool in_planes(int map) const {
+    if (map >= plan.inputs) return false;
+    for (const Step& s : plan.steps)
+      if (s.source == map && (s.kind != Kind::kConv || s.stages[0].depthwise >= 0 || s.stages[0].relu != rectifies(map)))
+        return false;
+    return true;
+  }
+
+  // Whether the first convolution that reads a map rectifies it.
+  bool rectifies(int map) const {
+    for (const Step& s : plan.steps)
+      if (s.source == map && s.kind == Kind::kConv) return s.stages[0].relu;
+    return false;
+  }
+
   // The map with a border of zeros as wide as any step needs, rectified or not; made once.
   const Batch<T>& copy(int map, bool relu) {
     Copy& copy = copies_[{map, relu}];
@@ -140,14 +157,17 @@ class Run {
         int& b = border[{s.source, s.stages[0].relu}];
         b = std::max(b, s.stages[0].border());
       }
-    for (const auto& [key, b] : border) copies_[key].values = take(plan.maps[key.first].padded(b));
+    for (const auto& [key, b] : border) copies_[key].values = take(maps[key.first].shape.padded(b));
   }
 
   void place_maps() {
     T* kept = static_cast<T*>(call.maps);
     for (int m = 0; m < int(plan.maps.size()); ++m) {
       const Shape& s = plan.maps[m];
-      if (m < plan.inputs || plan.hidden[m]) {
+      if (in_planes(m)) {
+        // only ever read
+        maps.push_back({static_cast<T*>(call.inputs[m]), as_planes(s)});
+      } else if (m < plan.inputs || plan.hidden[m]) {
         maps.push_back(take(s));
       } else {
         maps.push_back({kept, s});
@@ -176,6 +196,7 @@ class Run {
   void read_inputs() {
     each_sample([&](int64_t b, Arena&) {
       for (int m = 0; m < plan.inputs; ++m) {
+        if (in_planes(m)) continue;
         const Shape& s = plan.maps[m];
         from_planes(static_cast<const T*>(call.inputs[m]) + b * s.channels * s.pixels(), s, maps[m].at(b));
       }

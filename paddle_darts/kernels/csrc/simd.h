@@ -52,13 +52,18 @@ inline Vec<T, L> where_positive(Vec<T, L> x, Vec<T, L> a) {
   return {x.v > Raw{} ? a.v : Raw{}};
 }
 
+// Whether maps with few channels get shorter vectors. In double precision, which is there to check, all have full ones.
+template <class T>
+constexpr bool kShort = sizeof(T) == 4;
+
 // Lanes of a map of `channels`: the fewest vectors per pixel, then the shortest vector.
 template <class T>
 inline int lanes_for(int channels) {
   constexpr int full = kSimdBytes / sizeof(T);
   int best = full;
-  for (int lanes = full / 2; lanes >= 1 && lanes >= full / 4; lanes /= 2)
-    if ((channels + lanes - 1) / lanes <= (channels + full - 1) / full) best = lanes;
+  if (kShort<T>)
+    for (int lanes = full / 2; lanes >= full / 4; lanes /= 2)
+      if ((channels + lanes - 1) / lanes <= (channels + full - 1) / full) best = lanes;
   return best;
 }
 
@@ -67,10 +72,10 @@ template <class T, class F>
 inline void with_lanes(int lanes, F f) {
   constexpr int full = kSimdBytes / sizeof(T);
   if (lanes == full) return f(std::integral_constant<int, full>{});
-  if constexpr (full >= 2)
+  if constexpr (kShort<T>) {
     if (lanes == full / 2) return f(std::integral_constant<int, full / 2>{});
-  if constexpr (full >= 4)
     if (lanes == full / 4) return f(std::integral_constant<int, full / 4>{});
+  }
 }
 
 }  // namespace pd
