@@ -65,7 +65,12 @@ def run(code, **environment):
 
 @pytest.mark.parametrize(
     "argument, before, after",
-    [("3", {}, "3"), ("0", {}, "1"), ("None", {"OMP_NUM_THREADS": "5"}, "5"), ("None", {}, "1")],
+    [
+        ("3", {}, "3"),
+        ("0", {}, "1"),
+        ("None", {"OMP_NUM_THREADS": "5"}, "5"),
+        ("None", {}, str(threads.available_cores())),
+    ],
 )
 def test_threads_are_decided_before_paddle_comes(argument, before, after):
     """Paddle reads the environment when it is imported, so only a fresh process can show it."""
@@ -82,3 +87,14 @@ def test_nothing_changes_once_paddle_is_there(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "unchanged")
     threads.import_paddle(7)
     assert os.environ["OMP_NUM_THREADS"] == "unchanged"
+
+
+def test_the_kernels_threads_can_be_chosen_later(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
+    assert threads.thread_count() == threads.paddle_threads() == 3
+    try:
+        threads.choose_threads(5)
+        assert (threads.thread_count(), threads.paddle_threads()) == (5, 3)
+    finally:
+        threads.choose_threads(None)
+    assert threads.thread_count() == 3

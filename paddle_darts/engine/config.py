@@ -15,7 +15,7 @@ class RunSettings:
         resume: continue the run in run_dir from its latest checkpoint.
         seed: seed of every random number.
         device: cpu, gpu or gpu:N (default: gpu when this Paddle has one, else cpu).
-        threads: CPU threads (default: OMP_NUM_THREADS, else 1, which is fastest for Paddle's own operators).
+        threads: CPU threads (default: OMP_NUM_THREADS, else all cores).
         report_freq: log a line every so many steps.
         save_minutes: checkpoint at least this often, besides after every epoch.
     """
@@ -156,7 +156,7 @@ class EvaluateConfig:
         data: folder or archive with the data (default: where the training found them).
         batch_size: images per step.
         device: cpu, gpu or gpu:N.
-        threads: CPU threads (default: OMP_NUM_THREADS, else 1, which is fastest for Paddle's own operators).
+        threads: CPU threads (default: OMP_NUM_THREADS, else all cores).
         latency_runs: timed passes of one image for the latency (0: none).
     """
 

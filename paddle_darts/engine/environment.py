@@ -16,7 +16,7 @@ import paddle
 import paddle_darts
 from paddle_darts.errors import ConfigError
 from paddle_darts.kernels.library import build_details, implementation
-from paddle_darts.threads import available_cores, thread_count
+from paddle_darts.threads import available_cores, choose_threads, paddle_threads, thread_count
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +38,15 @@ def set_device(device: str | None) -> str:
     return chosen
 
 
-def check_threads(wanted: int | None) -> None:
-    """Warns when a number of threads was asked for after Paddle had been imported with another."""
-    if wanted and wanted != thread_count():
-        log.warning(
-            "threads=%d has no effect here: Paddle was already imported with %d; set OMP_NUM_THREADS before the "
-            "import, or use the command line",
+def set_threads(wanted: int | None) -> None:
+    """Sets the CPU threads of the kernels, and says so where Paddle itself was already imported with another number."""
+    choose_threads(wanted)
+    if wanted and wanted != paddle_threads():
+        log.info(
+            "threads=%d holds for the CPU kernels only: Paddle was already imported with %d; set OMP_NUM_THREADS before "
+            "the import, or use the command line",
             wanted,
-            thread_count(),
+            paddle_threads(),
         )
 
 

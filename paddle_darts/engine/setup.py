@@ -34,7 +34,7 @@ def set_up(
     Nothing is written.
     """
     device = environment.set_device(config.device)
-    environment.check_threads(config.threads)
+    environment.set_threads(config.threads)
     bundle = bundle or load_dataset(config.dataset, config.data, image_size=config.image_size)
     run_dir = RunDirectory(config.run_dir or default_name(tool, label, config.dataset))
     mean, std = normalisation(config, bundle)

@@ -47,7 +47,7 @@ def gradients_or_none(loss: paddle.Tensor, parameters: Sequence[paddle.Tensor]) 
 def first_order(valid_loss: Loss, arch: Tensors) -> HyperGradient:
     """The gradient at the current weights, as if they did not depend on the architecture (DARTS, xi = 0)."""
     loss = valid_loss(grads="arch")
-    return HyperGradient(loss, gradients(loss, arch))
+    return HyperGradient(loss.detach(), gradients(loss, arch))
 
 
 def second_order(
@@ -82,6 +82,7 @@ def second_order(
             unrolled = [w.detach().clone() for w in weights]
         loss = valid_loss(grads="both", track_stats=False)
         both = gradients(loss, [*arch, *weights])
+        loss = loss.detach()  # lets go of the graph and all that it keeps for a backward pass
         direct, vector = both[: len(arch)], both[len(arch) :]
         norm = paddle.add_n([(v * v).sum() for v in vector]).sqrt()
         if float(norm) == 0.0:

@@ -83,7 +83,7 @@ class Darts(SearchMethod):
         self.arch_optimizer.step(hyper.total)
         loss, logits = self.loss(train, grads="weights")
         self.weight_optimizer.step(gradients_or_none(loss, self.weight_optimizer.parameters), self.options.grad_clip)
-        return StepResult(float(loss), logits, float(hyper.loss))
+        return StepResult(float(loss), logits.detach(), float(hyper.loss))
 
     def arch_gradient(self, train: Batch, valid: Batch) -> HyperGradient:
         """The gradient of the alphas at the current weights; changes neither."""
