@@ -59,11 +59,39 @@ def run_plan(
     ``inputs`` are float32 or float64 CPU tensors [B, C, H, W] of one type, which the parameters have too.
     ``coefficients`` [n] and ``scales`` [rows, B] are numbered by the steps of the plan. In ``training`` norms use the
     statistics of the batch and, with ``track``, move their running ones; else they use the running ones. Parameters
-    must not change between the forward and the backward pass.
+    must not change between the forward and the backward pass. ValueError for arguments that do not fit the plan.
     """
+    _check_arguments(plan, inputs, coefficients, scales)
     weights = () if coefficients is None else (coefficients,)
-    arguments = _Arguments(plan, weights, [x.contiguous() for x in inputs], scales, training, track)
+    pointed_at = [
+        [t.contiguous() for t in tensors] for tensors in (weights, inputs, () if scales is None else (scales,))
+    ]
+    arguments = _Arguments(plan, *pointed_at, training, track)
     return _PlanFunction.apply(arguments, *weights, *inputs, *(plan.params[i] for i in plan.learning))
+
+
+def _check_arguments(
+    plan: Plan, inputs: Sequence[paddle.Tensor], coefficients: paddle.Tensor | None, scales: paddle.Tensor | None
+) -> None:
+    """The kernels trust their arguments, so what they are given is checked here."""
+    dtype, batch = inputs[0].dtype, inputs[0].shape[0]
+    given = [*inputs, *plan.params, *(t for t in (coefficients, scales) if t is not None)]
+    if dtype not in (paddle.float32, paddle.float64) or any(t.dtype != dtype for t in given):
+        raise ValueError(f"the kernels take float32 or float64 throughout, got {sorted({str(t.dtype) for t in given})}")
+    if not all(t.place.is_cpu_place() for t in inputs):
+        raise ValueError(f"the kernels take tensors on the CPU, got {inputs[0].place}")
+    shapes = [x.shape for x in inputs]
+    fit = len(shapes) == len(plan.inputs) and all(
+        len(s) == 4 and s[0] == batch and s[1] == c for s, c in zip(shapes, plan.inputs, strict=True)
+    )
+    if not fit or min(min(s) for s in shapes) < 1:
+        raise ValueError(f"the plan takes inputs [B, C, H, W] of one batch with C = {plan.inputs}, got {shapes}")
+    if plan.coefficients and (coefficients is None or coefficients.ndim != 1 or len(coefficients) < plan.coefficients):
+        raise ValueError(f"the plan takes {plan.coefficients} coefficients")
+    if plan.scales and (scales is None or scales.shape != [plan.scales, batch]):
+        raise ValueError(
+            f"the plan takes scales [{plan.scales}, {batch}], got {None if scales is None else scales.shape}"
+        )
 
 
 class _PlanFunction(PyLayer):
@@ -88,7 +116,7 @@ class _Arguments:
         plan: Plan,
         weights: Sequence[paddle.Tensor],
         inputs: Sequence[paddle.Tensor],
-        scales: paddle.Tensor | None,
+        scales: Sequence[paddle.Tensor],
         training: bool,
         track: bool,
     ) -> None:
@@ -103,7 +131,7 @@ class _Arguments:
             inputs=self._pointers(inputs),
             params=self._pointers(plan.params),
             coefficients=weights[0].data_ptr() if weights else None,
-            scales=None if scales is None else scales.data_ptr(),
+            scales=scales[0].data_ptr() if scales else None,
             running_mean=self._pointers([layer._parameters["_mean"] for layer in layers]),
             running_variance=self._pointers([layer._parameters["_variance"] for layer in layers]),
             tracked=self._array(np.array([number for number, _ in plan.tracked], dtype=np.int64)),
@@ -136,12 +164,12 @@ class _Arguments:
             # a coefficient that no step reaches keeps its zero; all other gradients are written in full
             grads[0].zero_()
             call.grad_coefficients = grads[0].data_ptr()
-        first = len(self._weights) + plan.inputs
+        first = len(self._weights) + len(self._inputs)
         by_number: list[paddle.Tensor | None] = [None] * len(plan.params)
         for number, gradient in zip(plan.learning, grads[first:], strict=True):
             by_number[number] = gradient
         call.grad_out = grad.data_ptr()
-        call.grad_inputs = self._pointers(grads[first - plan.inputs : first])
+        call.grad_inputs = self._pointers(grads[first - len(self._inputs) : first])
         call.grad_params = self._pointers(by_number)
         _check(self._library.pd_backward(ctypes.byref(call), self._wide))
         return grads

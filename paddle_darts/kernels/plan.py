@@ -37,11 +37,14 @@ class Plan:
 
     ``params`` are the trained tensors in the order of their numbers, ``learning`` the numbers of those that the outputs
     depend on (the others are computed with, for the running statistics behind them, but have no gradient).
-    ``tracked`` pairs a norm's number with a layer whose running statistics belong to it.
+    ``tracked`` pairs a norm's number with a layer whose running statistics belong to it. ``inputs`` are the channels of
+    the inputs; ``coefficients`` and ``scales`` say how many of them the steps count on.
     """
 
     program: np.ndarray
-    inputs: int
+    inputs: tuple[int, ...]
+    coefficients: int
+    scales: int
     params: tuple[paddle.Tensor, ...]
     learning: tuple[int, ...]
     tracked: tuple[tuple[int, nn.BatchNorm2D], ...]
@@ -79,6 +82,9 @@ class PlanBuilder:
     ) -> None:
         """target[put[0] + i*put[1]] += source[take[0] + i*take[1]] for ``count`` channels i (None: all)."""
         number = self._channels[source] if count is None else count
+        for index, (first, apart) in ((source, take), (target, put)):
+            if not 0 <= first <= first + (number - 1) * apart < self._channels[index]:
+                raise ValueError(f"channels {first}, {first + apart}, ... ({number}) are not in map {index}")
         self._step(_SUM, source, target, coefficient, scale, *take, *put, number)
 
     def constant(self, source: int, target: int, stride: int, coefficient: int = NONE) -> None:
@@ -99,12 +105,15 @@ class PlanBuilder:
     def conv(
         self, source: int, target: int, stages: Sequence[Stage], coefficient: int = NONE, scale: int = NONE
     ) -> None:
-        """target += coefficient * the chain of ``stages``."""
+        """target += coefficient * the chain of ``stages``; ValueError where their channels do not fit."""
         fields: list[int] = []
+        channels = self._channels[source]
         for stage in stages:
+            _check_channels(stage, channels)
+            channels = stage.dense[0].weight.shape[0] * len(stage.dense)
             fields += [
                 int(stage.relu),
-                stage.dense[0].weight.shape[0] * len(stage.dense),
+                channels,
                 self._norm(() if stage.norm is None else (stage.norm,)),
                 NONE if stage.depthwise is None else self._param(stage.depthwise.weight),
                 *_window(stage.depthwise),
@@ -112,6 +121,8 @@ class PlanBuilder:
                 self._param(stage.dense[1].weight) if len(stage.dense) > 1 else NONE,
                 *_window(stage.dense[0]),
             ]
+        if channels != self._channels[target]:
+            raise ValueError(f"a chain of {channels} output channels cannot add to a map of {self._channels[target]}")
         self._step(_CONV, source, target, coefficient, scale, len(stages), *fields)
 
     def finish(self, outputs: Sequence[int]) -> Plan:
@@ -119,7 +130,15 @@ class PlanBuilder:
         sizes = [self._inputs, len(self._channels), len(self._steps), len(outputs), len(self._params), len(self._norms)]
         tables = [self._channels, outputs, *self._norms, *self._steps]
         program = np.array([VERSION, *sizes, *(n for table in tables for n in table)], dtype=np.int64)
-        return Plan(program, self._inputs, tuple(self._params), self._learning(outputs), tuple(self._tracked))
+        return Plan(
+            program,
+            inputs=tuple(self._channels[: self._inputs]),
+            coefficients=1 + max((step[3] for step in self._steps), default=NONE),
+            scales=1 + max((step[4] for step in self._steps), default=NONE),
+            params=tuple(self._params),
+            learning=self._learning(outputs),
+            tracked=tuple(self._tracked),
+        )
 
     def _learning(self, outputs: Sequence[int]) -> tuple[int, ...]:
         """The parameters of the steps whose targets lead to the outputs."""
@@ -147,6 +166,15 @@ class PlanBuilder:
         self._norms.append((self._param(layers[0].weight), self._param(layers[0].bias)))
         self._tracked += [(number, layer) for layer in layers]
         return number
+
+
+def _check_channels(stage: Stage, channels: int) -> None:
+    """ValueError unless a stage takes ``channels`` channels."""
+    if stage.depthwise is not None and stage.depthwise.weight.shape[:2] != [channels, 1]:
+        raise ValueError(f"a depthwise weight {stage.depthwise.weight.shape} does not fit {channels} channels")
+    for conv in stage.dense:
+        if conv.weight.shape[1] != channels or conv.weight.shape[0] != stage.dense[0].weight.shape[0]:
+            raise ValueError(f"a dense weight {conv.weight.shape} does not fit {channels} channels")
 
 
 def _window(conv: nn.Conv2D | None) -> list[int]:

@@ -8,45 +8,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import paddle
 from paddle import nn
 
 from paddle_darts.errors import ConfigError
+from paddle_darts.networks.batched import mixed_cell
 from paddle_darts.networks.evaluation import check_size
+from paddle_darts.networks.mix import CellMix
 from paddle_darts.networks.stems import cifar_stem, global_pool, imagenet_stems
-from paddle_darts.nn.blocks import Zero, cell_input
+from paddle_darts.nn.blocks import cell_input
 from paddle_darts.nn.layers import BatchNorm, frozen, linear, running_statistics, trainable
 from paddle_darts.spaces import get_space
 from paddle_darts.spaces.darts import cell_kinds, edge_stride
 
 GRADS = ("both", "weights", "arch")
-
-
-@dataclass(frozen=True, eq=False)
-class CellMix:
-    """How one cell mixes its candidates.
-
-    ``ops``: weights [edges, ops], differentiable. ``active``: bool [edges, ops]; what is off is neither computed nor
-    given a gradient (None: all on). ``edges``: weights [edges] of whole edges (None: all 1). ``offset``: scalars
-    [edges] added to an edge's output (None: nothing), which lets a hard sample pass on gradients of what it did
-    not choose. Cells with the same weights share one object.
-    """
-
-    ops: paddle.Tensor
-    active: np.ndarray | None = None
-    edges: paddle.Tensor | None = None
-    offset: paddle.Tensor | None = None
-
-    def detach(self) -> CellMix:
-        """The same numbers without a graph behind them."""
-
-        def cut(tensor: paddle.Tensor | None) -> paddle.Tensor | None:
-            return None if tensor is None else tensor.detach()
-
-        return replace(self, ops=self.ops.detach(), edges=cut(self.edges), offset=cut(self.offset))
 
 
 @dataclass(frozen=True)
@@ -91,7 +68,7 @@ class SupernetSpec:
 
 
 class MixedOp(nn.Layer):
-    """All candidates of one edge; the output is their weighted sum."""
+    """All candidates of one edge, in the order of the columns of the weights; cells compute them."""
 
     def __init__(self, spec: SupernetSpec, channels: int, stride: int) -> None:
         super().__init__()
@@ -103,22 +80,13 @@ class MixedOp(nn.Layer):
                 op = nn.Sequential(op, BatchNorm(channels, affine=False))
             self._ops.append(op)
 
-    def forward(
-        self, x: paddle.Tensor, weights: Sequence[paddle.Tensor], active: np.ndarray | None
-    ) -> paddle.Tensor | None:
-        """Σ w_k·op_k(x) over the active candidates; None when that is the zero of `none` alone."""
-        total = None
-        for k, (op, weight) in enumerate(zip(self._ops, weights, strict=True)):
-            # `none` adds zero whatever its weight; its alpha learns through the softmax of the others
-            if isinstance(op, Zero) or (active is not None and not active[k]):
-                continue
-            y = op(x) * weight
-            total = y if total is None else total + y
-        return total
-
 
 class SearchCell(nn.Layer):
-    """A cell with a mixed op on every edge; its output joins the last ``multiplier`` states."""
+    """A cell with a mixed op on every edge; its output joins the last ``multiplier`` states.
+
+    ``_ops[row]._ops[column]`` is a candidate of the edge ``edges[row]`` = (node, source state). ``stride`` is by how
+    much the nodes are smaller than the inputs.
+    """
 
     def __init__(
         self,
@@ -132,45 +100,13 @@ class SearchCell(nn.Layer):
         super().__init__()
         self.preprocess0 = cell_input(c_prev_prev, channels, reduction_prev, spec.affine)
         self.preprocess1 = cell_input(c_prev, channels, False, spec.affine)
-        self._edges = get_space(spec.space).edges(spec.steps)
-        self._ops = nn.LayerList([MixedOp(spec, channels, edge_stride(reduction, source)) for _, source in self._edges])
-        self._steps, self._multiplier, self._reduction = spec.steps, spec.multiplier, reduction
+        self.edges = get_space(spec.space).edges(spec.steps)
+        self._ops = nn.LayerList([MixedOp(spec, channels, edge_stride(reduction, source)) for _, source in self.edges])
+        self.multiplier, self.reduction = spec.multiplier, reduction
 
-    def forward(self, s0: paddle.Tensor, s1: paddle.Tensor, weights: _Scalars) -> paddle.Tensor:
-        states = [self.preprocess0(s0), self.preprocess1(s1)]
-        totals: list[paddle.Tensor | None] = [None] * self._steps
-        for row, (node, source) in enumerate(self._edges):
-            if source == 0 and node > 0:
-                states.append(self._filled(totals[node - 1], states))
-            y = self._ops[row](states[source], weights.ops[row], weights.active_row(row))
-            if y is not None and weights.edges is not None:
-                y = y * weights.edges[row]
-            if weights.offset is not None:
-                # also where only `none` was chosen: the gradient of what was not chosen passes through here
-                y = self._filled(y, states) + weights.offset[row]
-            if y is not None:
-                totals[node] = y if totals[node] is None else totals[node] + y
-        states.append(self._filled(totals[-1], states))
-        return paddle.concat(states[-self._multiplier :], axis=1)
-
-    def _filled(self, total: paddle.Tensor | None, states: list[paddle.Tensor]) -> paddle.Tensor:
-        """The value of a node or an edge; zeros of its shape when nothing but `none` is active there."""
-        return Zero(2 if self._reduction else 1)(states[0]) if total is None else total
-
-
-class _Scalars:
-    """The weights of a mix as single tensors, split once per forward pass for all cells that share the mix."""
-
-    def __init__(self, mix: CellMix) -> None:
-        rows, columns = mix.ops.shape
-        flat = paddle.unbind(mix.ops.reshape([-1]))
-        self.ops = [flat[row * columns : (row + 1) * columns] for row in range(rows)]
-        self.edges = None if mix.edges is None else paddle.unbind(mix.edges)
-        self.offset = None if mix.offset is None else paddle.unbind(mix.offset)
-        self._active = mix.active
-
-    def active_row(self, row: int) -> np.ndarray | None:
-        return None if self._active is None else self._active[row]
+    def forward(self, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix) -> paddle.Tensor:
+        """Σ over edges and active candidates of weight * candidate, as [B, multiplier*C, H, W]."""
+        return mixed_cell(self, s0, s1, mix)
 
 
 class Supernet(nn.Layer):
@@ -220,14 +156,13 @@ class Supernet(nn.Layer):
             raise ConfigError(f"grads must be one of {', '.join(GRADS)}, got {grads!r}")
         if len(mix) != len(self.cells):
             raise ConfigError(f"the mix has {len(mix)} cells, the supernet {len(self.cells)}")
-        distinct = {id(m): m.detach() if grads == "weights" else m for m in mix}
-        scalars = {key: _Scalars(m) for key, m in distinct.items()}
+        mixes = {id(m): m.detach() if grads == "weights" else m for m in mix}
         held = frozen(list(self.weights().values())) if grads == "arch" else contextlib.nullcontext()
         features = {}
         with held, running_statistics(track_stats):
             s0, s1 = self._stem_states(x)
             for index, (cell, m) in enumerate(zip(self.cells, mix, strict=True)):
-                s0, s1 = s1, cell(s0, s1, scalars[id(m)])
+                s0, s1 = s1, cell(s0, s1, mixes[id(m)])
                 if index in taps:
                     features[index] = s1
             return self.classifier(self.global_pooling(s1).flatten(1)), features

@@ -10,10 +10,10 @@ namespace pd {
 template <class T>
 struct StageState {
   Packed<T> weights;
-  Batch<T> in;    // padded and rectified
-  Batch<T> mid;   // after the depthwise convolution
-  Batch<T> out;   // before the norm
-  Batch<T> grad;  // of what follows the norm; of the last stage it is the gradient of the target
+  Batch<T> in;        // padded and rectified
+  Batch<T> mid;       // after the depthwise convolution
+  Batch<T> out;       // before the norm
+  Batch<T> grad;      // of what follows the norm; of the last stage it is the gradient of the target
   T* sums = nullptr;  // of gradient_sums over the batch
 };
 
@@ -28,8 +28,12 @@ struct Transposed {
     for (const Phase& p : phases)
       border = std::max(border, p.taps.border(out.height, out.width, rows(p, taps, in), cols(p, taps, in)));
   }
-  static int rows(const Phase& p, const Taps& taps, const Shape& in) { return phase_length(in.height, p.y, taps.stride_y); }
-  static int cols(const Phase& p, const Taps& taps, const Shape& in) { return phase_length(in.width, p.x, taps.stride_x); }
+  static int rows(const Phase& p, const Taps& taps, const Shape& in) {
+    return phase_length(in.height, p.y, taps.stride_y);
+  }
+  static int cols(const Phase& p, const Taps& taps, const Shape& in) {
+    return phase_length(in.width, p.x, taps.stride_x);
+  }
 };
 
 // What takes the values of a phase and hands them to what takes those of all input pixels.
@@ -44,12 +48,12 @@ inline auto spread(const Phase& p, const Taps& taps, const Put& put) {
 
 // The gradient for every input pixel of a depthwise convolution; `put` as in depthwise().
 template <class T, int L, class Put>
-inline void depthwise_transposed(const Transposed<T>& t, const Taps& taps, const T* grad, const Shape& out, const Shape& in,
-                                 Put put) {
+inline void depthwise_transposed(const Transposed<T>& t, const Taps& taps, const T* grad, const Shape& out,
+                                 const Shape& in, Put put) {
   for (size_t i = 0; i < t.phases.size(); ++i) {
     const Phase& p = t.phases[i];
-    depthwise<T, L>(grad, walk(out), in.blocks(), t.rows(p, taps, in), t.cols(p, taps, in), p.taps, out,
-                    t.weight[i], spread<T, L>(p, taps, put));
+    depthwise<T, L>(grad, walk(out), in.blocks(), t.rows(p, taps, in), t.cols(p, taps, in), p.taps, out, t.weight[i],
+                    spread<T, L>(p, taps, put));
   }
 }
 
@@ -99,7 +103,9 @@ class ConvGradient {
     run_.each_sample([&](int64_t b, Arena&) {
       for (int i = 0; i < count; ++i) {
         StageState<T>& at = state_[i];
-        if (i) normalised_copy(state_[i - 1].out.at(b), step_.stages[i].in, norm(i - 1), step_.stages[i].relu, at.in.at(b), at.in.shape);
+        if (i)
+          normalised_copy(state_[i - 1].out.at(b), step_.stages[i].in, norm(i - 1), step_.stages[i].relu, at.in.at(b),
+                          at.in.shape);
         stage_forward(step_.stages[i], at.weights, at.in.at(b), at.in.shape, at.mid.data ? at.mid.at(b) : nullptr,
                       at.out.at(b));
       }
@@ -169,7 +175,8 @@ class ConvGradient {
     if (!wanted(i)) return false;
     const Stage& s = step_.stages[i];
     const StageState<T>& at = state_[i];
-    const bool last = i + 1 == int(step_.stages.size()), onward = i ? wanted(i - 1) || has_affine(i - 1) : bool(run_.grads[step_.source].data);
+    const bool last = i + 1 == int(step_.stages.size()),
+               onward = i ? wanted(i - 1) || has_affine(i - 1) : bool(run_.grads[step_.source].data);
     Transposed<T> dense(s.dense_taps, s.mid, s.out), depthwise(s.first_taps(), s.in, s.first_out());
     pack_transposed(depthwise, dense, s);
 
@@ -225,25 +232,28 @@ class ConvGradient {
     return n >= 0 && (run_.grad_param(run_.plan.gamma[n]) || run_.grad_param(run_.plan.beta[n]));
   }
 
-  void dense_weight_sums(const Stage& s, const StageState<T>& at, int64_t b, const T* grad, const Shape& outer, T* sums) {
+  void dense_weight_sums(const Stage& s, const StageState<T>& at, int64_t b, const T* grad, const Shape& outer,
+                         T* sums) {
     const Batch<T>& in = s.depthwise >= 0 ? at.mid : at.in;
     with_lanes<T>(s.out.lanes, [&](auto lanes) {
-      dense_weight_gradient<T, lanes>(in.at(b), walk(in.shape, s.dense_taps.stride_y, s.dense_taps.stride_x), in.shape.lanes,
-                                      in.shape.channels, grad, walk(outer), s.out.blocks(), s.out.height, s.out.width,
-                                      offsets(s.dense_taps, in.shape), sums);
+      dense_weight_gradient<T, lanes>(in.at(b), walk(in.shape, s.dense_taps.stride_y, s.dense_taps.stride_x),
+                                      in.shape.lanes, in.shape.channels, grad, walk(outer), s.out.blocks(),
+                                      s.out.height, s.out.width, offsets(s.dense_taps, in.shape), sums);
     });
   }
 
-  void depthwise_weight_sums(const Stage& s, const StageState<T>& at, int64_t b, const T* grad, const Shape& middle, T* sums) {
+  void depthwise_weight_sums(const Stage& s, const StageState<T>& at, int64_t b, const T* grad, const Shape& middle,
+                             T* sums) {
     with_lanes<T>(s.in.lanes, [&](auto lanes) {
-      depthwise_weight_gradient<T, lanes>(at.in.at(b), walk(at.in.shape, s.depthwise_taps.stride_y, s.depthwise_taps.stride_x),
-                                          grad, walk(middle), s.in.blocks(), s.mid.height, s.mid.width,
-                                          s.depthwise_taps, at.in.shape, sums);
+      depthwise_weight_gradient<T, lanes>(
+          at.in.at(b), walk(at.in.shape, s.depthwise_taps.stride_y, s.depthwise_taps.stride_x), grad, walk(middle),
+          s.in.blocks(), s.mid.height, s.mid.width, s.depthwise_taps, at.in.shape, sums);
     });
   }
 
   // From the gradient behind the dense convolution to the one in front of it, with the border that the depthwise needs.
-  void mid_gradient(const Stage& s, const Transposed<T>& dense, const T* grad, const Shape& outer, T* out, const Shape& middle) {
+  void mid_gradient(const Stage& s, const Transposed<T>& dense, const T* grad, const Shape& outer, T* out,
+                    const Shape& middle) {
     zero_border(out, middle);
     with_lanes<T>(s.mid.lanes, [&](auto lanes) {
       dense_transposed<T, lanes>(dense, s.dense_taps, grad, outer, s.mid, storing<T, lanes>(out, walk(middle)));

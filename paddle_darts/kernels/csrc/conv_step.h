@@ -8,7 +8,9 @@ namespace pd {
 
 template <class T>
 inline DenseWeights<T> dense_weights(const Run<T>& run, const Stage& s) {
-  return {{run.param(s.dense[0]), s.halves() ? run.param(s.dense[1]) : nullptr}, s.channels, s.mid.channels,
+  return {{run.param(s.dense[0]), s.halves() ? run.param(s.dense[1]) : nullptr},
+          s.channels,
+          s.mid.channels,
           s.dense_taps.count()};
 }
 
@@ -36,7 +38,9 @@ struct Packed {
 // What takes the values of a convolution and stores them in a map.
 template <class T, int L>
 inline auto storing(T* out, const Walk& to) {
-  return [=](int b, int y) { return [row = out + to.at(b, y, 0), pixel = to.pixel](int x, Vec<T, L> v) { v.store(row + x * pixel); }; };
+  return [=](int b, int y) {
+    return [row = out + to.at(b, y, 0), pixel = to.pixel](int x, Vec<T, L> v) { v.store(row + x * pixel); };
+  };
 }
 
 // out = the depthwise convolution of a padded sample.
@@ -44,9 +48,8 @@ template <class T>
 inline void depthwise_forward(const Stage& s, const T* in, const Shape& from, const T* weight, T* out) {
   with_lanes<T>(from.lanes, [&](auto lanes) {
     const Walk to = walk(s.mid);
-    depthwise<T, lanes>(in, walk(from, s.depthwise_taps.stride_y, s.depthwise_taps.stride_x), from.blocks(), s.mid.height,
-                        s.mid.width, s.depthwise_taps, from, weight,
-                        storing<T, lanes>(out, to));
+    depthwise<T, lanes>(in, walk(from, s.depthwise_taps.stride_y, s.depthwise_taps.stride_x), from.blocks(),
+                        s.mid.height, s.mid.width, s.depthwise_taps, from, weight, storing<T, lanes>(out, to));
   });
 }
 
@@ -99,8 +102,8 @@ inline void conv_forward(Run<T>& run, const Step& step) {
     before = out;
   }
   run.each_sample([&](int64_t b, Arena&) {
-    add_normalised(before.at(b), before.shape, run.norm(step.stages.back().norm), run.coefficient(step) * run.scale(step, b),
-                   run.maps[step.target].at(b));
+    add_normalised(before.at(b), before.shape, run.norm(step.stages.back().norm),
+                   run.coefficient(step) * run.scale(step, b), run.maps[step.target].at(b));
   });
 }
 

@@ -8,8 +8,8 @@
 namespace pd {
 
 template <class T, int L, int B, int N, class Pixel, class Put>
-inline void dense_tile(const T* in, const Walk& from, Pixel pixel, int in_lanes, int in_channels, const std::vector<int64_t>& offset,
-                       const T* weight, int64_t weight_block, Put put) {
+inline void dense_tile(const T* in, const Walk& from, Pixel pixel, int in_lanes, int in_channels,
+                       const std::vector<int64_t>& offset, const T* weight, int64_t weight_block, Put put) {
   using V = Vec<T, L>;
   V sum[B][N];
   for (int b = 0; b < B; ++b)
@@ -77,8 +77,8 @@ inline void dense(const T* in, const Walk& from, int in_lanes, int in_channels, 
 
 // For N input channels that lie `channel` apart.
 template <class T, int L, int B, int N, class Channel>
-inline void dense_weight_tile(const T* in, const Walk& from, Channel channel, const T* grad, const Walk& to, int b, int rows, int cols,
-                              T* sums, int64_t sums_block) {
+inline void dense_weight_tile(const T* in, const Walk& from, Channel channel, const T* grad, const Walk& to, int b,
+                              int rows, int cols, T* sums, int64_t sums_block) {
   using V = Vec<T, L>;
   V sum[B][N];
   for (int i = 0; i < B; ++i)
@@ -117,7 +117,8 @@ inline void dense_weight_gradient(const T* in, const Walk& from, int in_lanes, i
           int l = 0;
           auto tiles = [&](auto size) {
             for (; l + size <= count; l += size, s += size * L)
-              dense_weight_tile<T, L, group, size>(p + l * channel, from, channel, grad, to, b, rows, cols, s, sums_block);
+              dense_weight_tile<T, L, group, size>(p + l * channel, from, channel, grad, to, b, rows, cols, s,
+                                                   sums_block);
           };
           tiles(std::integral_constant<int, kTile / group>{});
           tiles(std::integral_constant<int, kTile / group / 2>{});

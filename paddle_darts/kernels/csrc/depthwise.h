@@ -127,8 +127,8 @@ inline void depthwise_weight_tile(const T* in, const Walk& from, const T* grad, 
 
 // sums[block][tap] += sum over pixels of grad * in.
 template <class T, int L>
-inline void depthwise_weight_gradient(const T* in, const Walk& from, const T* grad, const Walk& to, int blocks, int rows,
-                                      int cols, const Taps& taps, const Shape& s, T* sums) {
+inline void depthwise_weight_gradient(const T* in, const Walk& from, const T* grad, const Walk& to, int blocks,
+                                      int rows, int cols, const Taps& taps, const Shape& s, T* sums) {
   const std::vector<int64_t> offset = offsets(taps, s);
   const int count = taps.count();
   with_distance<L>(int64_t(taps.apart) * L, [&](auto distance) {

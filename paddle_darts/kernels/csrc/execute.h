@@ -46,7 +46,8 @@ inline void forward(const Call& call, Memory& memory) {
   if (!call.training) recall(run);
   for (size_t m = run.plan.inputs; m < run.maps.size(); ++m)
     if (!run.plan.hidden[m])
-      run.each_sample([&](int64_t b, Arena&) { std::memset(run.maps[m].at(b), 0, sizeof(T) * run.maps[m].shape.size()); });
+      run.each_sample(
+          [&](int64_t b, Arena&) { std::memset(run.maps[m].at(b), 0, sizeof(T) * run.maps[m].shape.size()); });
   for (const Step& s : run.plan.steps) {
     if (s.kind == Kind::kConv) conv_forward(run, s);
     if (s.kind == Kind::kSum) sum_forward(run, s);
@@ -85,8 +86,7 @@ inline std::vector<bool> needed(const Run<T>& run) {
 template <class T>
 inline void place_gradients(Run<T>& run) {
   const std::vector<bool> need = needed(run);
-  for (size_t m = 0; m < run.maps.size(); ++m)
-    run.grads.push_back(need[m] ? run.take(run.plan.maps[m]) : Batch<T>{});
+  for (size_t m = 0; m < run.maps.size(); ++m) run.grads.push_back(need[m] ? run.take(run.plan.maps[m]) : Batch<T>{});
   const T* grad = static_cast<const T*>(run.call.grad_out);
   run.each_sample([&](int64_t b, Arena& scratch) {
     for (const Batch<T>& g : run.grads)

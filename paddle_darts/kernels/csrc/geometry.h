@@ -108,8 +108,7 @@ struct Walk {
 };
 
 inline Walk walk(const Shape& s, int stride_y = 1, int stride_x = 1, int y = 0, int x = 0) {
-  return {s.origin() + y * s.row() + int64_t(x) * s.lanes, s.block(), s.row() * stride_y,
-          int64_t(s.lanes) * stride_x};
+  return {s.origin() + y * s.row() + int64_t(x) * s.lanes, s.block(), s.row() * stride_y, int64_t(s.lanes) * stride_x};
 }
 
 }  // namespace pd

@@ -89,8 +89,8 @@ template <class T>
 inline void from_planes(const T* planes, const Shape& s, T* map) {
   with_lanes<T>(s.lanes, [&](auto lanes) {
     for (int b = 0; b < s.blocks(); ++b)
-      block_from_planes<T, lanes>(planes + b * lanes * s.pixels(), s.pixels(), std::min<int>(lanes, s.channels - b * lanes),
-                                  map + b * s.block());
+      block_from_planes<T, lanes>(planes + b * lanes * s.pixels(), s.pixels(),
+                                  std::min<int>(lanes, s.channels - b * lanes), map + b * s.block());
   });
 }
 

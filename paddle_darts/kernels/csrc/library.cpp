@@ -65,8 +65,10 @@ PD_EXPORT const char* pd_simd() {
 }
 
 // result = channels, height and width of the output, values to keep for the backward pass, values of statistics.
-PD_EXPORT const char* pd_measure(const int64_t* program, const int64_t* sizes, int64_t batch, int64_t wide, int64_t* result) {
-  return guarded([&] { wide ? measure<double>(program, sizes, batch, result) : measure<float>(program, sizes, batch, result); });
+PD_EXPORT const char* pd_measure(const int64_t* program, const int64_t* sizes, int64_t batch, int64_t wide,
+                                 int64_t* result) {
+  return guarded(
+      [&] { wide ? measure<double>(program, sizes, batch, result) : measure<float>(program, sizes, batch, result); });
 }
 
 PD_EXPORT const char* pd_forward(const pd::Call* call, int64_t wide) {

@@ -116,8 +116,8 @@ inline void gradient_sums(const T* grad, const T* map, const Shape& s, const Nor
       const V mean = norm ? V::load(norm->mean + b * lanes) : V::zero();
       const V scale = norm ? V::load(norm->scale + b * lanes) : V::all(T(1));
       sum_over_pixels<T, lanes>(s.pixels(), [&](int64_t i) { return V::load(g + i); }).store(sums + b * lanes);
-      const V product = sum_over_pixels<T, lanes>(
-          s.pixels(), [&](int64_t i) { return V::load(g + i) * (V::load(p + i) - mean); });
+      const V product =
+          sum_over_pixels<T, lanes>(s.pixels(), [&](int64_t i) { return V::load(g + i) * (V::load(p + i) - mean); });
       (product * scale).store(sums + s.filled() + b * lanes);
     }
   });

@@ -1,7 +1,6 @@
 // The passes in double precision.
-#include "passes.h"
-
 #include "execute.h"
+#include "passes.h"
 
 namespace pd {
 

@@ -22,9 +22,7 @@ struct Stage {
   bool halves() const { return dense[1] >= 0; }
   const Taps& first_taps() const { return depthwise >= 0 ? depthwise_taps : dense_taps; }
   const Shape& first_out() const { return depthwise >= 0 ? mid : out; }
-  int border() const {
-    return first_taps().border(in.height, in.width, first_out().height, first_out().width);
-  }
+  int border() const { return first_taps().border(in.height, in.width, first_out().height, first_out().width); }
 };
 
 enum class Kind { kSum, kConstant, kPool, kConv };
@@ -62,7 +60,12 @@ struct Window2d {
   int height, width, stride_y, stride_x, dilation, pad_y, pad_x;
 
   explicit Window2d(Reader& r)
-      : height(r.next()), width(r.next()), stride_y(r.next()), stride_x(r.next()), dilation(r.next()), pad_y(r.next()),
+      : height(r.next()),
+        width(r.next()),
+        stride_y(r.next()),
+        stride_x(r.next()),
+        dilation(r.next()),
+        pad_y(r.next()),
         pad_x(r.next()) {}
 
   Taps taps() const {
@@ -150,6 +153,7 @@ inline Plan read_plan(const int64_t* program, const int64_t* sizes) {
       height = s.stages.back().out.height, width = s.stages.back().out.width;
     }
     Shape& out = plan.maps[s.target];
+    if (height < 1 || width < 1) throw std::invalid_argument("a kernel is larger than the padded map that it reads");
     if (!out.channels) out = make_shape<T>(channels[s.target], height, width);
     if (out.height != height || out.width != width) throw std::invalid_argument("maps of different sizes are added");
     if (s.norm >= 0) plan.norm_shape[s.norm] = out;

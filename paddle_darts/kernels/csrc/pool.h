@@ -21,8 +21,7 @@ template <class F>
 inline void each_window(const Window& w, const Shape& in, const Shape& out, F f) {
   for (int b = 0; b < out.blocks(); ++b)
     for (int y = 0; y < out.height; ++y)
-      for (int x = 0; x < out.width; ++x)
-        f(b, y, x, w.first(y), w.last(y, in.height), w.first(x), w.last(x, in.width));
+      for (int x = 0; x < out.width; ++x) f(b, y, x, w.first(y), w.last(y, in.height), w.first(x), w.last(x, in.width));
 }
 
 template <class T>
@@ -48,7 +47,8 @@ inline void pool(const T* map, const Shape& in, const Window& window, T* out, co
 
 // grad_in += the gradient of the pooled map; of equal maxima the first in reading order takes it all.
 template <class T>
-inline void pool_gradient(const T* map, const Shape& in, const Window& window, const T* grad, const Shape& to, T* grad_in) {
+inline void pool_gradient(const T* map, const Shape& in, const Window& window, const T* grad, const Shape& to,
+                          T* grad_in) {
   with_lanes<T>(in.lanes, [&](auto lanes) {
     using V = Vec<T, lanes>;
     const Walk from = walk(in), into = walk(to);

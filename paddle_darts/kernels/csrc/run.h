@@ -1,8 +1,8 @@
 // One forward or backward pass over a plan: its buffers, and the parts that all kinds of steps use.
 #pragma once
 
-#include <memory>
 #include <map>
+#include <memory>
 
 #include "arena.h"
 #include "norm.h"
@@ -17,19 +17,19 @@ struct Call {
   const int64_t* program;
   const int64_t* sizes;  // [height, width] of every input
   int64_t batch;
-  void* const* inputs;   // [B, C, H, W] each
+  void* const* inputs;  // [B, C, H, W] each
   void* const* params;
   const void* coefficients;
-  const void* scales;    // [rows, B]
+  const void* scales;  // [rows, B]
   void* const* running_mean;
   void* const* running_variance;
   const int64_t* tracked;  // the norm that each pair of running statistics belongs to
   int64_t tracked_count;
   int64_t training, track, threads;
   double momentum, epsilon;
-  void* out;    // [B, C, H, W]: the output maps side by side
-  void* maps;   // kept from the forward for the backward pass, and so are
-  void* stats;  // the statistics of the norms
+  void* out;             // [B, C, H, W]: the output maps side by side
+  void* maps;            // kept from the forward for the backward pass, and so are
+  void* stats;           // the statistics of the norms
   const void* grad_out;  // backward: the gradient of `out`, and null where no gradient is wanted
   void* const* grad_inputs;
   void* const* grad_params;
@@ -64,8 +64,13 @@ class Run {
   std::vector<Norm<T>> norms;
 
   Run(const Call& call, Memory& memory)
-      : call(call), plan(read_plan<T>(call.program, call.sizes)), batch(call.batch), chunks(call.batch),
-        threads(int(call.threads)), arena(memory.shared), memory_(memory) {
+      : call(call),
+        plan(read_plan<T>(call.program, call.sizes)),
+        batch(call.batch),
+        chunks(call.batch),
+        threads(int(call.threads)),
+        arena(memory.shared),
+        memory_(memory) {
     while (int(memory.thread.size()) < threads) memory.thread.push_back(std::make_unique<Arena>());
     place_maps();
     place_copies();
@@ -74,9 +79,7 @@ class Run {
   }
 
   const T* param(int i) const { return static_cast<const T*>(call.params[i]); }
-  T* grad_param(int i) const {
-    return i >= 0 && call.grad_params ? static_cast<T*>(call.grad_params[i]) : nullptr;
-  }
+  T* grad_param(int i) const { return i >= 0 && call.grad_params ? static_cast<T*>(call.grad_params[i]) : nullptr; }
   T coefficient(const Step& s) const {
     return s.coefficient < 0 ? T(1) : static_cast<const T*>(call.coefficients)[s.coefficient];
   }
@@ -115,7 +118,8 @@ class Run {
   bool in_planes(int map) const {
     if (map >= plan.inputs) return false;
     for (const Step& s : plan.steps)
-      if (s.source == map && (s.kind != Kind::kConv || s.stages[0].depthwise >= 0 || s.stages[0].relu != rectifies(map)))
+      if (s.source == map &&
+          (s.kind != Kind::kConv || s.stages[0].depthwise >= 0 || s.stages[0].relu != rectifies(map)))
         return false;
     return true;
   }
@@ -139,7 +143,9 @@ class Run {
   }
 
   // Sets batch statistics from the moments of the samples.
-  void join(int norm, const T* samples) { join_moments(samples, batch, plan.norm_shape[norm], call.epsilon, norms[norm]); }
+  void join(int norm, const T* samples) {
+    join_moments(samples, batch, plan.norm_shape[norm], call.epsilon, norms[norm]);
+  }
 
  private:
   struct Copy {
