@@ -43,8 +43,8 @@ def set_threads(wanted: int | None) -> None:
     choose_threads(wanted)
     if wanted and wanted != paddle_threads():
         log.info(
-            "threads=%d holds for the CPU kernels only: Paddle was already imported with %d; set OMP_NUM_THREADS before "
-            "the import, or use the command line",
+            "threads=%d holds for the CPU kernels only: Paddle was already imported with %d; set OMP_NUM_THREADS "
+            "before the import, or use the command line",
             wanted,
             paddle_threads(),
         )

@@ -67,7 +67,9 @@ def run_plan(
         [t.contiguous() for t in tensors] for tensors in (weights, inputs, () if scales is None else (scales,))
     ]
     arguments = _Arguments(plan, *pointed_at, training, track)
-    return _PlanFunction.apply(arguments, *weights, *inputs, *(plan.params[i] for i in plan.learning))
+    tensors = [*weights, *inputs, *(plan.params[i] for i in plan.learning)]
+    wanted = [i for i, t in enumerate(tensors) if not t.stop_gradient] if paddle.is_grad_enabled() else []
+    return _PlanFunction.apply(arguments, wanted, [tensors[i] for i in wanted]) if wanted else arguments.forward()
 
 
 def _check_arguments(
@@ -95,17 +97,20 @@ def _check_arguments(
 
 
 class _PlanFunction(PyLayer):
-    """The two passes; the tensors are the coefficients (if any), the inputs and the learning parameters."""
+    """The two passes; the tensors are those of coefficients, inputs and parameters that want a gradient.
+
+    They come as one list, because `paddle.grad` with respect to some tensors refuses a gradient for an argument that
+    does not lead to any of them: one argument for all is always on the way.
+    """
 
     @staticmethod
-    def forward(ctx, arguments: _Arguments, *tensors: paddle.Tensor) -> paddle.Tensor:
-        ctx.arguments = arguments
-        ctx.wanted = [not t.stop_gradient for t in tensors]
+    def forward(ctx, arguments: _Arguments, wanted: list[int], tensors: list[paddle.Tensor]) -> paddle.Tensor:
+        ctx.arguments, ctx.wanted = arguments, wanted
         return arguments.forward()
 
     @staticmethod
-    def backward(ctx, grad: paddle.Tensor) -> tuple[paddle.Tensor | None, ...]:
-        return tuple(ctx.arguments.backward(grad.contiguous(), ctx.wanted))
+    def backward(ctx, grad: paddle.Tensor) -> list[paddle.Tensor]:
+        return ctx.arguments.backward(grad.contiguous(), ctx.wanted)
 
 
 class _Arguments:
@@ -155,24 +160,25 @@ class _Arguments:
         _check(self._library.pd_forward(ctypes.byref(call), self._wide))
         return out
 
-    def backward(self, grad: paddle.Tensor, wanted: Sequence[bool]) -> list[paddle.Tensor | None]:
+    def backward(self, grad: paddle.Tensor, wanted: Sequence[int]) -> list[paddle.Tensor]:
+        """The gradients of the tensors number ``wanted`` among coefficients, inputs and learning parameters."""
         call, plan = self._call, self._plan
-        params = [plan.params[i] for i in plan.learning]
-        tensors = [*self._weights, *self._inputs, *params]
-        grads = [_empty(t.shape, t.dtype, t.place) if w else None for t, w in zip(tensors, wanted, strict=True)]
+        tensors = [*self._weights, *self._inputs, *(plan.params[i] for i in plan.learning)]
+        grads: list[paddle.Tensor | None] = [None] * len(tensors)
+        for i in wanted:
+            grads[i] = _empty(tensors[i].shape, self._dtype, tensors[i].place)
         if self._weights and grads[0] is not None:
             # a coefficient that no step reaches keeps its zero; all other gradients are written in full
-            grads[0].zero_()
-            call.grad_coefficients = grads[0].data_ptr()
+            call.grad_coefficients = grads[0].zero_().data_ptr()
         first = len(self._weights) + len(self._inputs)
         by_number: list[paddle.Tensor | None] = [None] * len(plan.params)
         for number, gradient in zip(plan.learning, grads[first:], strict=True):
             by_number[number] = gradient
         call.grad_out = grad.data_ptr()
-        call.grad_inputs = self._pointers(grads[first - len(self._inputs) : first])
+        call.grad_inputs = self._pointers(grads[len(self._weights) : first])
         call.grad_params = self._pointers(by_number)
         _check(self._library.pd_backward(ctypes.byref(call), self._wide))
-        return grads
+        return [grads[i] for i in wanted]
 
     def _pointers(self, tensors: Sequence[paddle.Tensor | None]) -> int:
         return self._array(np.array([0 if t is None else t.data_ptr() for t in tensors], dtype=np.uint64))

@@ -59,11 +59,13 @@ class EvaluationCell(nn.Layer):
         if drop_prob > 0.0:
             dropped = [k for k, op in enumerate(self._ops) if not isinstance(op, nn.Identity)]
             factors = {k: drop_path_factors(s0.shape[0], drop_prob, source) for k in dropped}
-        forward = self._fused if usable(s1, self._stride) else self._by_operator
-        return forward(s0, s1, factors)
+        fused = self._fused(s0, s1, factors)
+        return self._by_operator(s0, s1, factors) if fused is None else fused
 
-    def _fused(self, s0: paddle.Tensor, s1: paddle.Tensor, factors: dict[int, np.ndarray]) -> paddle.Tensor:
-        """The cell as one call of the CPU kernels."""
+    def _fused(self, s0: paddle.Tensor, s1: paddle.Tensor, factors: dict[int, np.ndarray]) -> paddle.Tensor | None:
+        """The cell as one call of the CPU kernels; None if they cannot."""
+        if not usable(s1, self._stride):
+            return None
         rows = {k: row for row, k in enumerate(factors)}
 
         def write() -> Plan:
@@ -74,7 +76,7 @@ class EvaluationCell(nn.Layer):
 
         scales = paddle.to_tensor(np.stack(list(factors.values())), dtype=s0.dtype) if factors else None
         plan = plan_of(self, (self.training, bool(factors)), write)
-        return run(plan, [s0, s1], self.training, scales=scales)
+        return None if plan is None else run(plan, [s0, s1], self.training, scales=scales)
 
     def _by_operator(self, s0: paddle.Tensor, s1: paddle.Tensor, factors: dict[int, np.ndarray]) -> paddle.Tensor:
         """The cell op by op."""

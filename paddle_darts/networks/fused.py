@@ -11,15 +11,22 @@ import math
 import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+import numpy as np
 import paddle
 from paddle import nn
 
 from paddle_darts.kernels.cell import run_plan
 from paddle_darts.kernels.library import library
 from paddle_darts.kernels.plan import NONE, Plan, PlanBuilder
+from paddle_darts.networks.mix import CellMix
+from paddle_darts.nn.blocks import Zero
 from paddle_darts.nn.layers import tracking_statistics
 from paddle_darts.nn.stages import Identity, Nothing, Pooling, describe
+
+if TYPE_CHECKING:
+    from paddle_darts.networks.supernet import SearchCell
 
 
 @dataclass(frozen=True)
@@ -83,8 +90,7 @@ def _pool_key(link: Link, what: Pooling) -> tuple[int, str, int, bool]:
 def stem(layer: nn.Layer, x: paddle.Tensor) -> paddle.Tensor:
     """``layer`` (x) for convolutions and batch norms in a row; by the kernels where they can."""
     stages = describe(layer)
-    reduction = math.prod(stage.dense[0]._stride[0] for stage in stages)
-    if not usable(x, reduction):
+    if not usable(x, math.prod(stage.dense[0]._stride[0] for stage in stages)):
         return layer(x)
 
     def write() -> Plan:
@@ -107,15 +113,66 @@ def run(
     return run_plan(plan, inputs, coefficients, scales, training=training, track=tracking_statistics())
 
 
-_plans: weakref.WeakKeyDictionary[nn.Layer, dict[Hashable, Plan]] = weakref.WeakKeyDictionary()
+_plans: weakref.WeakKeyDictionary[nn.Layer, dict[Hashable, Plan | None]] = weakref.WeakKeyDictionary()
+_KEPT = 8
 
 
-def plan_of(owner: nn.Layer, key: Hashable, write: Callable[[], Plan]) -> Plan:
-    """The plan that ``write`` makes, kept as long as ``owner`` lives."""
+def plan_of(owner: nn.Layer, key: Hashable, write: Callable[[], Plan]) -> Plan | None:
+    """The plan that ``write`` makes; None when a layer of ``owner`` has a form that the kernels do not know.
+
+    A few are kept as long as ``owner`` lives, since masks change rarely or never.
+    """
     kept = _plans.setdefault(owner, {})
     if key not in kept:
-        kept[key] = write()
+        if len(kept) >= _KEPT:
+            kept.clear()
+        try:
+            kept[key] = write()
+        except TypeError:
+            kept[key] = None
     return kept[key]
+
+
+def mixed_cell(cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix) -> paddle.Tensor | None:
+    """What :func:`paddle_darts.networks.batched.mixed_cell` computes, in one call; None if the kernels cannot."""
+    stride = 2 if cell.reduction else 1
+    if not usable(s1, stride):
+        return None
+    (rows, columns), nodes = mix.ops.shape, cell.edges[-1][0] + 1
+
+    def write() -> Plan:
+        links = [
+            Link(op, source, 2 + node, row * columns + column)
+            for row, (node, source) in enumerate(cell.edges)
+            for column, op in enumerate(cell._ops[row]._ops)
+            if mix.active is None or mix.active[row, column]
+        ]
+        offsets = [] if mix.offset is None else [(2 + n, rows * columns + r) for r, (n, _) in enumerate(cell.edges)]
+        return cell_plan(
+            [s0.shape[1], s1.shape[1]],
+            [cell.preprocess0, cell.preprocess1],
+            [stride] * nodes,
+            links,
+            range(2 + nodes - cell.multiplier, 2 + nodes),
+            cell.training,
+            offsets,
+        )
+
+    masked = None if mix.active is None else mix.active.tobytes()
+    plan = plan_of(cell, (masked, mix.offset is None, cell.training), write)
+    return None if plan is None else run(plan, [s0, s1], cell.training, _coefficients(cell, mix))
+
+
+def _coefficients(cell: SearchCell, mix: CellMix) -> paddle.Tensor:
+    """The weights of all operations one after the other, then the offsets of the edges."""
+    ops = mix.ops
+    if mix.edges is not None:
+        used = np.array([[not isinstance(op, Zero) for op in mixed._ops] for mixed in cell._ops])
+        if mix.active is not None:
+            used &= mix.active
+        # what is off must not get into the gradient of the edge, whatever its weight
+        ops = paddle.where(paddle.to_tensor(used), ops, paddle.zeros_like(ops)) * mix.edges.unsqueeze(1)
+    return ops.flatten() if mix.offset is None else paddle.concat([ops.flatten(), mix.offset])
 
 
 def cell_plan(

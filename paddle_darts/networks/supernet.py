@@ -14,7 +14,7 @@ import paddle
 from paddle import nn
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.networks.batched import mixed_cell
+from paddle_darts.networks import batched, fused
 from paddle_darts.networks.evaluation import check_size
 from paddle_darts.networks.mix import CellMix
 from paddle_darts.networks.stems import cifar_stem, global_pool, imagenet_stems
@@ -84,8 +84,8 @@ class MixedOp(nn.Layer):
 class SearchCell(nn.Layer):
     """A cell with a mixed op on every edge; its output joins the last ``multiplier`` states.
 
-    ``_ops[row]._ops[column]`` is a candidate of the edge ``edges[row]`` = (node, source state). ``stride`` is by how
-    much the nodes are smaller than the inputs.
+    ``_ops[row]._ops[column]`` is a candidate of the edge ``edges[row]`` = (node, source state). They are not exchanged
+    once the cell has run: what is computed together is planned from the first ones.
     """
 
     def __init__(
@@ -106,7 +106,8 @@ class SearchCell(nn.Layer):
 
     def forward(self, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix) -> paddle.Tensor:
         """Σ over edges and active candidates of weight * candidate, as [B, multiplier*C, H, W]."""
-        return mixed_cell(self, s0, s1, mix)
+        output = fused.mixed_cell(self, s0, s1, mix)
+        return batched.mixed_cell(self, s0, s1, mix) if output is None else output
 
 
 class Supernet(nn.Layer):
@@ -169,7 +170,7 @@ class Supernet(nn.Layer):
 
     def _stem_states(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
         if self.spec.stem == "cifar":
-            s = self.stem(x)
+            s = fused.stem(self.stem, x)
             return s, s
-        s0 = self.stem0(x)
-        return s0, self.stem1(s0)
+        s0 = fused.stem(self.stem0, x)
+        return s0, fused.stem(self.stem1, s0)
