@@ -90,10 +90,9 @@ def _check_arguments(
         raise ValueError(f"the plan takes inputs [B, C, H, W] of one batch with C = {plan.inputs}, got {shapes}")
     if plan.coefficients and (coefficients is None or coefficients.ndim != 1 or len(coefficients) < plan.coefficients):
         raise ValueError(f"the plan takes {plan.coefficients} coefficients")
-    if plan.scales and (scales is None or scales.shape != [plan.scales, batch]):
-        raise ValueError(
-            f"the plan takes scales [{plan.scales}, {batch}], got {None if scales is None else scales.shape}"
-        )
+    if plan.scales and (scales is None or scales.ndim != 2 or len(scales) < plan.scales or scales.shape[1] != batch):
+        got = None if scales is None else scales.shape
+        raise ValueError(f"the plan takes scales [{plan.scales}, {batch}], got {got}")
 
 
 class _PlanFunction(PyLayer):

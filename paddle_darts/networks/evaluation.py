@@ -20,7 +20,7 @@ from paddle_darts.networks.fused import Link, cell_plan, plan_of, run, stem, usa
 from paddle_darts.networks.stems import AuxiliaryHead, cifar_stem, global_pool, imagenet_stems
 from paddle_darts.nn.blocks import Zero, cell_input
 from paddle_darts.nn.drop import RandomSource, drop_path_factors, scale_samples
-from paddle_darts.nn.layers import linear
+from paddle_darts.nn.layers import linear, running_statistics, tracking_statistics
 from paddle_darts.spaces.base import CellSpace
 from paddle_darts.spaces.darts import DARTS, cell_kinds, edge_stride
 
@@ -142,6 +142,10 @@ class _EvaluationNetwork(nn.Layer, ABC):
         self.classifier = linear(c_prev, num_classes)
 
     def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor | None]:
+        with running_statistics(tracking_statistics()):
+            return self._forward(x)
+
+    def _forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor | None]:
         s0, s1 = self._stem_states(x)
         drop_prob = self.drop_path_prob if self.training else 0.0
         logits_aux = None
