@@ -105,11 +105,18 @@ class PlanBuilder:
     def conv(
         self, source: int, target: int, stages: Sequence[Stage], coefficient: int = NONE, scale: int = NONE
     ) -> None:
-        """target += coefficient * the chain of ``stages``; ValueError where their channels do not fit."""
+        """target += coefficient * the chain of ``stages``.
+
+        ValueError where their channels do not fit, TypeError for a form that the kernels do not know.
+        """
         fields: list[int] = []
         channels = self._channels[source]
         for stage in stages:
             _check_channels(stage, channels)
+            if stage.depthwise is not None and (
+                len(stage.dense) > 1 or _window(stage.dense[0]) != [1, 1, 1, 1, 1, 0, 0]
+            ):
+                raise TypeError("the kernels know depthwise convolutions in front of 1x1 convolutions only")
             channels = stage.dense[0].weight.shape[0] * len(stage.dense)
             fields += [
                 int(stage.relu),

@@ -174,57 +174,53 @@ class ConvGradient {
   bool stage_backward(int i) {
     if (!wanted(i)) return false;
     const Stage& s = step_.stages[i];
-    const StageState<T>& at = state_[i];
-    const bool last = i + 1 == int(step_.stages.size()),
-               onward = i ? wanted(i - 1) || has_affine(i - 1) : bool(run_.grads[step_.source].data);
+    const bool onward = i ? wanted(i - 1) || has_affine(i - 1) : bool(run_.grads[step_.source].data);
     Transposed<T> dense(s.dense_taps, s.mid, s.out), depthwise(s.first_taps(), s.in, s.first_out());
     pack_transposed(depthwise, dense, s);
-
-    const bool dense_grads = run_.grad_param(s.dense[0]) || run_.grad_param(s.dense[1]);
-    const bool depthwise_grads = run_.grad_param(s.depthwise);
-    const int64_t dense_count = int64_t(s.dense_taps.count()) * s.mid.channels * s.out.filled();
-    const int64_t depthwise_count = int64_t(s.depthwise_taps.count()) * s.in.filled();
-    T* dense_sums = run_.arena.template take<T>(dense_grads ? dense_count * run_.chunks.count : 0);
-    T* depthwise_sums = run_.arena.template take<T>(depthwise_grads ? depthwise_count * run_.chunks.count : 0);
-    const int before = i ? step_.stages[i - 1].out.filled() : 0;
-    T* samples = run_.arena.template take<T>(run_.batch * 2 * before);
+    ChunkSums<T> dense_sums(run_, run_.grad_param(s.dense[0]) || run_.grad_param(s.dense[1]),
+                            int64_t(s.dense_taps.count()) * s.mid.channels * s.out.filled());
+    ChunkSums<T> depthwise_sums(run_, run_.grad_param(s.depthwise), int64_t(s.depthwise_taps.count()) * s.in.filled());
+    const int before = i ? 2 * step_.stages[i - 1].out.filled() : 0;
+    T* samples = run_.arena.template take<T>(run_.batch * before);
 
     run_.each_chunk([&](int chunk, int64_t begin, int64_t end, Arena& scratch) {
-      T *own_dense = dense_sums + chunk * dense_count, *own_depthwise = depthwise_sums + chunk * depthwise_count;
-      if (dense_grads) std::memset(own_dense, 0, sizeof(T) * dense_count);
-      if (depthwise_grads) std::memset(own_depthwise, 0, sizeof(T) * depthwise_count);
+      T *own_dense = dense_sums.start(chunk), *own_depthwise = depthwise_sums.start(chunk);
       for (int64_t b = begin; b < end; ++b) {
         Scope scope(scratch);
         const Shape outer = s.out.padded(dense.border);
-        T* out_grad = scratch.take<T>(outer.size());
-        norm_gradient<T>(at.grad.at(b), at.out.at(b), s.out, norm(i), run_.call.training ? at.sums : nullptr,
-                         run_.values_per_channel(s.out), last ? run_.coefficient(step_) : T(1),
-                         last ? run_.scale(step_, b) : T(1), out_grad, outer);
-        if (dense_grads) dense_weight_sums(s, at, b, out_grad, outer, own_dense);
+        const T* out_grad = before_norm(i, b, scratch.take<T>(outer.size()), outer);
+        if (own_dense) dense_weight_sums(s, state_[i], b, out_grad, outer, own_dense);
         if (s.depthwise < 0) {
           if (onward) through_dense(i, dense, b, out_grad, outer);
-        } else if (onward || depthwise_grads) {
+        } else if (onward || own_depthwise) {
           const Shape middle = s.mid.padded(depthwise.border);
           T* mid_grad = scratch.take<T>(middle.size());
           mid_gradient(s, dense, out_grad, outer, mid_grad, middle);
-          if (depthwise_grads) depthwise_weight_sums(s, at, b, mid_grad, middle, own_depthwise);
+          if (own_depthwise) depthwise_weight_sums(s, state_[i], b, mid_grad, middle, own_depthwise);
           if (onward) through_depthwise(i, depthwise, b, mid_grad, middle);
         }
         if (i && onward)
-          gradient_sums(state_[i - 1].grad.at(b), state_[i - 1].out.at(b), s.in, norm(i - 1), samples + b * 2 * before);
+          gradient_sums(state_[i - 1].grad.at(b), state_[i - 1].out.at(b), s.in, norm(i - 1), samples + b * before);
       }
     });
-    if (dense_grads) {
-      sum_chunks(dense_sums, dense_count, run_.chunks.count, run_.threads);
-      T* const parts[2] = {run_.grad_param(s.dense[0]), run_.grad_param(s.dense[1])};
-      unpack_dense(dense_sums, s.mid.channels, s.dense_taps.count(), s.halves(), s.out, parts);
-    }
-    if (depthwise_grads) {
-      sum_chunks(depthwise_sums, depthwise_count, run_.chunks.count, run_.threads);
-      unpack_depthwise(depthwise_sums, s.depthwise_taps.count(), s.in, run_.grad_param(s.depthwise));
-    }
+    T* const parts[2] = {run_.grad_param(s.dense[0]), run_.grad_param(s.dense[1])};
+    if (const T* total = dense_sums.total())
+      unpack_dense(total, s.mid.channels, s.dense_taps.count(), s.halves(), s.out, parts);
+    if (const T* total = depthwise_sums.total())
+      unpack_depthwise(total, s.depthwise_taps.count(), s.in, run_.grad_param(s.depthwise));
     if (i && onward) finish_sums(i - 1, samples);
     return onward;
+  }
+
+  // Of one sample, the gradient of what goes into the norm of stage i.
+  const T* before_norm(int i, int64_t b, T* grad, const Shape& to) const {
+    const StageState<T>& at = state_[i];
+    const Shape& s = step_.stages[i].out;
+    const bool last = i + 1 == int(step_.stages.size());
+    norm_gradient<T>(at.grad.at(b), at.out.at(b), s, norm(i), run_.call.training ? at.sums : nullptr,
+                     run_.values_per_channel(s), last ? run_.coefficient(step_) : T(1),
+                     last ? run_.scale(step_, b) : T(1), grad, to);
+    return grad;
   }
 
   bool has_affine(int i) const {

@@ -210,6 +210,38 @@ class Run {
   }
 };
 
+// Sums over the batch, such as gradients of weights: taken per chunk of samples, then over the chunks in their order.
+template <class T>
+class ChunkSums {
+ public:
+  ChunkSums(Run<T>& run, bool wanted, int64_t count)
+      : run_(run), count_(count), data_(wanted ? run.arena.template take<T>(count * run.chunks.count) : nullptr) {}
+
+  // The sums of a chunk, still zero; null when none are wanted.
+  T* start(int chunk) {
+    if (!data_) return nullptr;
+    std::memset(data_ + chunk * count_, 0, sizeof(T) * count_);
+    return data_ + chunk * count_;
+  }
+
+  // The sums over all chunks, or null.
+  T* total() {
+    if (!data_) return nullptr;
+    constexpr int64_t kRange = 4096;
+    parallel_for((count_ + kRange - 1) / kRange, run_.threads, [&](int64_t range, int) {
+      const int64_t end = std::min(count_, (range + 1) * kRange);
+      for (int c = 1; c < run_.chunks.count; ++c)
+        for (int64_t i = range * kRange; i < end; ++i) data_[i] += data_[c * count_ + i];
+    });
+    return data_;
+  }
+
+ private:
+  Run<T>& run_;
+  int64_t count_;
+  T* data_;
+};
+
 // f(first channel of an output map, the map) for the maps that are joined in `out`; returns their channels in all.
 template <class F>
 inline int each_output(const Plan& plan, F f) {

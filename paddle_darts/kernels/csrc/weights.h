@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "geometry.h"
-#include "parallel.h"
 
 namespace pd {
 
@@ -55,17 +54,6 @@ inline void pack_dense_transposed(const DenseWeights<T>& w, const std::vector<in
           const int ci = b * in.lanes + l;
           *packed = ci < w.in ? w.at(co, ci, t) : T(0);
         }
-}
-
-// partial[0] = sum of the chunks' partial sums, in their order.
-template <class T>
-inline void sum_chunks(T* partial, int64_t count, int chunks, int threads) {
-  constexpr int64_t kRange = 4096;
-  parallel_for((count + kRange - 1) / kRange, threads, [&](int64_t range, int) {
-    const int64_t end = std::min(count, (range + 1) * kRange);
-    for (int c = 1; c < chunks; ++c)
-      for (int64_t i = range * kRange; i < end; ++i) partial[i] += partial[c * count + i];
-  });
 }
 
 template <class T>
