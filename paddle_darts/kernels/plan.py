@@ -150,8 +150,8 @@ class PlanBuilder:
     def _learning(self, outputs: Sequence[int]) -> tuple[int, ...]:
         """The parameters of the steps whose targets lead to the outputs."""
         alive, numbers = set(outputs), []
-        for step, (_, source, target, *_) in reversed(list(enumerate(self._steps))):
-            if target in alive:
+        for step, (kind, source, target, *_) in reversed(list(enumerate(self._steps))):
+            if target in alive and kind != _CONSTANT:
                 alive.add(source)
                 numbers += range(self._owned[step - 1] if step else 0, self._owned[step])
         return tuple(sorted(numbers))

@@ -65,20 +65,34 @@ inline void forward(const Call& call, Memory& memory) {
   });
 }
 
-// Which maps need a gradient: those that an input, a parameter or a coefficient that wants one has gone into.
+// Which maps the output depends on. (A constant takes nothing but the size of its source.)
+inline std::vector<bool> alive(const Plan& plan) {
+  std::vector<bool> alive(plan.maps.size());
+  for (int m : plan.outputs) alive[m] = true;
+  for (size_t i = plan.steps.size(); i-- > 0;) {
+    const Step& s = plan.steps[i];
+    if (alive[s.target] && s.kind != Kind::kConstant) alive[s.source] = true;
+  }
+  return alive;
+}
+
+// Which maps need a gradient: those on the way to the output that an input, a parameter or a coefficient that wants one
+// has gone into.
 template <class T>
 inline std::vector<bool> needed(const Run<T>& run) {
   const Plan& plan = run.plan;
   std::vector<bool> need(plan.maps.size());
   for (int m = 0; m < plan.inputs; ++m) need[m] = run.call.grad_inputs[m] != nullptr;
   for (const Step& s : plan.steps) {
-    bool wants = need[s.source] || (s.coefficient >= 0 && run.call.grad_coefficients);
+    bool wants = (need[s.source] && s.kind != Kind::kConstant) || (s.coefficient >= 0 && run.call.grad_coefficients);
     for (const Stage& k : s.stages)
       for (int p : {k.depthwise, k.dense[0], k.dense[1], k.norm < 0 ? -1 : plan.gamma[k.norm],
                     k.norm < 0 ? -1 : plan.beta[k.norm]})
         wants = wants || run.grad_param(p);
     if (wants) need[s.target] = true;
   }
+  const std::vector<bool> leads = alive(plan);
+  for (size_t m = 0; m < need.size(); ++m) need[m] = need[m] && leads[m];
   return need;
 }
 
@@ -125,6 +139,10 @@ inline void backward(const Call& call, Memory& memory) {
       if (T* grad = static_cast<T*>(call.grad_inputs[m])) {
         const Shape& s = run.plan.maps[m];
         T* own = grad + b * s.channels * s.pixels();
+        if (!run.grads[m].data) {
+          std::memset(own, 0, sizeof(T) * s.channels * s.pixels());
+          continue;
+        }
         to_planes(run.grads[m].at(b), s, own);
         if (run.in_planes(m) && run.rectifies(m)) rectify_gradient(run.maps[m].at(b), s.channels * s.pixels(), own);
       }

@@ -15,10 +15,11 @@ pd::Memory& memory() {
   return *m;
 }
 
+std::mutex one_at_a_time;
+char message[256];
+
 template <class F>
 const char* guarded(F f) {
-  static std::mutex one_at_a_time;
-  static char message[256];
   std::lock_guard<std::mutex> lock(one_at_a_time);
   try {
     f();

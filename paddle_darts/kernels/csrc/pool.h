@@ -16,6 +16,12 @@ struct Window {
   int last(int o, int length) const { return std::min(length, o * stride - pad + size); }
 };
 
+// Where a value takes the place of the largest so far: where it is larger, or not a number.
+template <class V>
+inline auto beats(V value, V best) {
+  return (value.v > best.v) | (value.v != value.v);
+}
+
 // f(block, y, x, first row, last row, first column, last column) for every output pixel.
 template <class F>
 inline void each_window(const Window& w, const Shape& in, const Shape& out, F f) {
@@ -37,7 +43,7 @@ inline void pool(const T* map, const Shape& in, const Window& window, T* out, co
           if (window.average)
             result += v;
           else
-            result.v = v.v > result.v ? v.v : result.v;
+            result.v = beats(v, result) ? v.v : result.v;
         }
       if (window.average) result = result * V::all(T(1) / T((bottom - top) * (right - left)));
       result.store(out + into.at(b, y, x));
@@ -65,8 +71,9 @@ inline void pool_gradient(const T* map, const Shape& in, const Window& window, c
       for (int i = top; i < bottom; ++i)
         for (int j = left; j < right; ++j) {
           const V v = V::load(map + from.at(b, i, j)), here = V::all(T((i - top) * window.size + j - left));
-          place.v = v.v > best.v ? here.v : place.v;
-          best.v = v.v > best.v ? v.v : best.v;
+          const auto better = beats(v, best);
+          place.v = better ? here.v : place.v;
+          best.v = better ? v.v : best.v;
         }
       for (int i = top; i < bottom; ++i)
         for (int j = left; j < right; ++j) {

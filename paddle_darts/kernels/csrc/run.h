@@ -116,7 +116,7 @@ class Run {
   // Whether a map is an input that stays in Paddle's layout: if only dense convolutions read it, and all of them
   // rectify it or none does (the gradient passes the ReLU once, at the end).
   bool in_planes(int map) const {
-    if (map >= plan.inputs) return false;
+    if (map >= plan.inputs || std::count(plan.outputs.begin(), plan.outputs.end(), map)) return false;
     for (const Step& s : plan.steps)
       if (s.source == map &&
           (s.kind != Kind::kConv || s.stages[0].depthwise >= 0 || s.stages[0].relu != rectifies(map)))
