@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -27,7 +28,13 @@ from paddle_darts.resources import find_config
 ROOT = Path(__file__).parents[1]
 READMES = ("README.md", "README_en.md")
 PAGES = (*READMES, "CHANGELOG.md", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").glob("*.md"))))
-TOOLS = {"train_search.py": "search", "train.py": "train", "evaluate.py": "evaluate", "visualize.py": "visualize"}
+TOOLS = {
+    "train_search.py": "search",
+    "train.py": "train",
+    "evaluate.py": "evaluate",
+    "visualize.py": "visualize",
+    "benchmark.py": "benchmark",
+}
 TABLE = re.compile(r"(?<=<!-- genotypes:begin -->\n).*?(?=<!-- genotypes:end -->)", re.DOTALL)
 #: Stand for the reader's own files in commands.
 PLACEHOLDERS = ("runs/YOUR_", "path/to/")
@@ -89,6 +96,11 @@ def test_command_parses(command: str, tmp_path: Path, monkeypatch: pytest.Monkey
         assert len(list(tmp_path.rglob("*.svg"))) == 2
         return
     argv = [word for word in argv if word != "--dry_run"]
+    if name == "benchmark":
+        peer = [] if importlib.util.find_spec("torch") else ["--peer", "torch"]
+        shown = [word for word in argv if word not in peer]
+        assert cli.benchmark_command([*shown, "--dry_run"]) == 0
+        return
     check_settings(name, argv)
 
 

@@ -22,6 +22,10 @@ _SUM, _CONSTANT, _POOL, _CONV = range(4)
 NONE = -1
 
 
+class UnknownFormError(ValueError):
+    """A layer does something that the kernels cannot; Paddle's operators can."""
+
+
 class Stage(Protocol):
     """One stage of a convolution chain; see :class:`paddle_darts.nn.stages.Stage`."""
 
@@ -98,6 +102,8 @@ class PlanBuilder:
 
         Their running statistics all follow the one normalisation. Norms with scale and shift are not allowed.
         """
+        if any(norm.weight is not None or norm.bias is not None for norm in norms):
+            raise UnknownFormError("the kernels know pools with norms without scale and shift only")
         target = self.map(self._channels[source])
         self._step(_POOL, source, target, NONE, NONE, int(kind == "avg"), size, stride, padding, self._norm(norms))
         return target
@@ -107,16 +113,13 @@ class PlanBuilder:
     ) -> None:
         """target += coefficient * the chain of ``stages``.
 
-        ValueError where their channels do not fit, TypeError for a form that the kernels do not know.
+        ValueError where their channels do not fit, UnknownFormError for what the kernels cannot do.
         """
         fields: list[int] = []
         channels = self._channels[source]
         for stage in stages:
+            _check_form(stage)
             _check_channels(stage, channels)
-            if stage.depthwise is not None and (
-                len(stage.dense) > 1 or _window(stage.dense[0]) != [1, 1, 1, 1, 1, 0, 0]
-            ):
-                raise TypeError("the kernels know depthwise convolutions in front of 1x1 convolutions only")
             channels = stage.dense[0].weight.shape[0] * len(stage.dense)
             fields += [
                 int(stage.relu),
@@ -157,6 +160,10 @@ class PlanBuilder:
         return tuple(sorted(numbers))
 
     def _step(self, kind: int, source: int, target: int, coefficient: int, scale: int, *fields: int) -> None:
+        pooled = [step[2] for step in self._steps if step[0] == _POOL]
+        read = [step[1] for step in self._steps]
+        if target < self._inputs or target == source or target in [*pooled, *read]:
+            raise ValueError(f"nothing can be added to map {target} here: it is complete, or was read already")
         self._steps.append([kind, source, target, coefficient, scale, *fields])
         self._owned.append(len(self._params))
 
@@ -169,10 +176,25 @@ class PlanBuilder:
     def _norm(self, layers: Sequence[nn.BatchNorm2D]) -> int:
         if not layers:
             return NONE
+        for layer in layers:
+            first = self._tracked[0][1] if self._tracked else layer
+            if (layer._momentum, layer._epsilon) != (first._momentum, first._epsilon):
+                raise UnknownFormError("the kernels know one momentum and one epsilon for all norms of a plan")
         number = len(self._norms)
         self._norms.append((self._param(layers[0].weight), self._param(layers[0].bias)))
         self._tracked += [(number, layer) for layer in layers]
         return number
+
+
+def _check_form(stage: Stage) -> None:
+    """UnknownFormError for convolutions that the kernels cannot compute."""
+    depthwise = [] if stage.depthwise is None else [stage.depthwise]
+    if any(conv.bias is not None for conv in (*depthwise, *stage.dense)):
+        raise UnknownFormError("the kernels know convolutions without bias only")
+    if any(conv._groups > 1 for conv in stage.dense):
+        raise UnknownFormError("the kernels know depthwise and dense convolutions, but no groups between")
+    if depthwise and (len(stage.dense) > 1 or _window(stage.dense[0]) != [1, 1, 1, 1, 1, 0, 0]):
+        raise UnknownFormError("the kernels know depthwise convolutions in front of 1x1 convolutions only")
 
 
 def _check_channels(stage: Stage, channels: int) -> None:
@@ -190,7 +212,7 @@ def _window(conv: nn.Conv2D | None) -> list[int]:
         return [0] * 7
     stride, padding, dilation = _pair(conv._stride), _pair(conv._padding), _pair(conv._dilation)
     if dilation[0] != dilation[1]:
-        raise ValueError(f"the kernels know one dilation for both axes, got {dilation}")
+        raise UnknownFormError(f"the kernels know one dilation for both axes, got {dilation}")
     return [*conv.weight.shape[2:], *stride, dilation[0], *padding]
 
 

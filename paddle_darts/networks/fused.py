@@ -19,7 +19,7 @@ from paddle import nn
 
 from paddle_darts.kernels.cell import run_plan
 from paddle_darts.kernels.library import library
-from paddle_darts.kernels.plan import NONE, Plan, PlanBuilder
+from paddle_darts.kernels.plan import NONE, Plan, PlanBuilder, UnknownFormError
 from paddle_darts.networks.mix import CellMix
 from paddle_darts.nn.blocks import Zero
 from paddle_darts.nn.layers import tracking_statistics
@@ -128,7 +128,7 @@ def plan_of(owner: nn.Layer, key: Hashable, write: Callable[[], Plan]) -> Plan |
             kept.clear()
         try:
             kept[key] = write()
-        except TypeError:
+        except (TypeError, UnknownFormError):
             kept[key] = None
     return kept[key]
 

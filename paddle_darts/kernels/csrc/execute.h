@@ -44,6 +44,9 @@ inline void forward(const Call& call, Memory& memory) {
   Scope scope(memory.shared);
   Run<T> run(call, memory);
   if (!call.training) recall(run);
+  for (const Shape& s : run.plan.norm_shape)
+    if (call.training && run.values_per_channel(s) < 2)
+      throw std::invalid_argument("a batch norm in training needs more than one value per channel");
   for (size_t m = run.plan.inputs; m < run.maps.size(); ++m)
     if (!run.plan.hidden[m])
       run.each_sample(

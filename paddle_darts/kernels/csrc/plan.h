@@ -75,8 +75,9 @@ struct Window2d {
     t.find_rows();
     return t;
   }
-  int out_height(int in) const { return (in + 2 * pad_y - dilation * (height - 1) - 1) / stride_y + 1; }
-  int out_width(int in) const { return (in + 2 * pad_x - dilation * (width - 1) - 1) / stride_x + 1; }
+  int out_height(int in) const { return out_length(in + 2 * pad_y - dilation * (height - 1), stride_y); }
+  int out_width(int in) const { return out_length(in + 2 * pad_x - dilation * (width - 1), stride_x); }
+  static int out_length(int positions, int stride) { return positions < 1 ? 0 : (positions - 1) / stride + 1; }
 };
 
 template <class T>
@@ -134,6 +135,7 @@ inline Plan read_plan(const int64_t* program, const int64_t* sizes) {
     s.scale = r.next();
     s.norm = -1;
     const Shape& in = plan.maps[s.source];
+    if (!in.channels) throw std::invalid_argument("a map is read that no step has filled");
     int height = in.height, width = in.width;
     if (s.kind == Kind::kSum) {
       s.source_first = r.next(), s.source_step = r.next();
@@ -159,6 +161,14 @@ inline Plan read_plan(const int64_t* program, const int64_t* sizes) {
     if (s.norm >= 0) plan.norm_shape[s.norm] = out;
     plan.steps.push_back(std::move(s));
   }
+  for (int m : plan.outputs) {
+    const Shape &first = plan.maps[plan.outputs[0]], &other = plan.maps[m];
+    if (!other.channels) throw std::invalid_argument("a map is put out that no step has filled");
+    if (first.height != other.height || first.width != other.width)
+      throw std::invalid_argument("maps of different sizes are put out");
+  }
+  for (const Shape& s : plan.maps)
+    if (!s.channels) throw std::invalid_argument("there is a map that no step fills");
   return plan;
 }
 
