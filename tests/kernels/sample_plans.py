@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 from hypothesis import strategies as st
-from plain_plans import Case, Maker, Recorder
+from plain_plans import Case, Maker, Recorder, WholeMaker
 
 from paddle_darts.kernels.plan import NONE
 from paddle_darts.nn.stages import Stage
@@ -57,6 +56,7 @@ def cell(
     scales = make.tensor(make.rng.choice([0.0, 1.25], (2, batch)))
     return Case(plan, plan.finish([first, second, third]), inputs, make.normal(4), scales, training)
 
+
 CHANNELS = st.integers(1, 40)
 LENGTHS = st.integers(1, 13)
 STRIDES = st.integers(1, 3)
@@ -70,13 +70,16 @@ def fitting(length: int, goal: int) -> list[int]:
 
 
 class Graph:
-    """A plan while it is being drawn. ``maps`` are the complete ones with their sizes."""
+    """A plan while it is being drawn. ``maps`` are the complete ones with their sizes.
 
-    def __init__(self, draw: Callable, training: bool | None = None, inputs: int = 3) -> None:
-        self.draw = draw
-        self.training = draw(st.booleans()) if training is None else training
-        self.batch = draw(st.integers(1, 5))
-        self.make = Maker(draw(st.integers(0, 2**20)))
+    ``alike`` are those with values that are equal but for rounding, so that nobody can say which of them is largest.
+    ``whole``: single precision, with whole numbers and only such steps as keep them whole.
+    """
+
+    def __init__(self, draw: Callable, inputs: int, whole: bool) -> None:
+        self.draw, self.whole = draw, whole
+        self.training, self.batch = draw(st.booleans()), draw(st.integers(1, 5))
+        self.make = (WholeMaker if whole else Maker)(draw(st.integers(0, 2**20)))
         self.coefficients, self.scales = draw(st.integers(0, 4)), draw(st.integers(0, 2))
         channels = draw(st.lists(CHANNELS, min_size=1, max_size=inputs))
         sizes = [(draw(LENGTHS), draw(LENGTHS))]
@@ -86,13 +89,14 @@ class Graph:
         self.inputs = [self.make.image(self.batch, c, *size) for c, size in zip(channels, sizes, strict=True)]
         self.plan = Recorder(channels)
         self.maps: dict[int, Size] = dict(enumerate(sizes))
+        self.alike: set[int] = set()
 
     # -------------------------------------------------------------------------------------- single layers
     def normed(self, size: Size) -> bool:
-        return self.batch * size[0] * size[1] > 1 and self.draw(st.booleans())
+        return not self.whole and self.batch * size[0] * size[1] > 1 and self.draw(st.booleans())
 
     def window(self, size: Size, goal: Size | None) -> tuple[dict, Size]:
-        """Kernel, stride, dilation and padding of a convolution, and the size that it gives (``goal`` if there is one)."""
+        """Kernel, stride, dilation and padding of a convolution, and the size that it gives: ``goal``, if any."""
         kernel = self.draw(st.sampled_from(KERNELS if goal is None else ODD_KERNELS))
         dilation = self.draw(st.integers(1, 3))
         reach = [dilation * (k - 1) + 1 for k in kernel]
@@ -145,9 +149,10 @@ class Graph:
         count = self.draw(st.integers(0, 3 if self.training else 1)) if self.normed(out) else 0
         norms = [self.make.norm(self.plan.channels(source), affine=False) for _ in range(count)]
         window = self.draw(st.sampled_from([(3, 1), (2, 0)] if stride == 2 else [(3, 1)]))
-        kind = self.draw(st.sampled_from(["max", "avg"]))
-        index = self.plan.pool(source, kind, stride, norms, *window)
+        kinds = ["max"] if self.whole else ["avg"] if source in self.alike else ["max", "avg"]
+        index = self.plan.pool(source, self.draw(st.sampled_from(kinds)), stride, norms, *window)
         self.maps[index] = out
+        self.alike.add(index)
         return index
 
     def add(self, source: int, target: int) -> None:
@@ -180,6 +185,9 @@ class Graph:
         for _ in range(self.draw(st.integers(0, most - 1))):
             self.another_step(kinds, target, size)
         self.maps[target] = size
+        steps = [(name, args[0]) for name, args, _ in self.plan.calls if name != "pool" and args[1:2] == (target,)]
+        if any(name == "constant" or source in self.alike for name, source in steps):
+            self.alike.add(target)
         return target
 
     def another_step(self, kinds: Sequence[str], target: int, size: Size) -> None:
@@ -213,11 +221,12 @@ class Graph:
         alike = [m for m in self.maps if self.maps[m] == self.maps[last] and m != last]
         beside = self.draw(st.lists(st.sampled_from(alike), max_size=2)) if alike else []
         plan = self.plan.finish([*beside, last])
-        rng, batch = self.make.rng, self.batch
-        coefficients = self.make.normal(self.coefficients) if self.coefficients else None
-        dropped = rng.normal(size=(self.scales, batch)) * (rng.random((self.scales, batch)) > 0.3)
-        scales = self.make.tensor(dropped) if self.scales else None
+        rng, make = self.make.rng, self.make
+        coefficients = make.normal(self.coefficients) if self.coefficients else None
+        scales = make.image(self.scales, self.batch).detach() if self.scales else None
         case = Case(self.plan, plan, self.inputs, coefficients, scales, self.training)
+        if self.whole:
+            case.weight = lambda shape: WholeMaker(0).normal(*shape)
         if self.draw(st.booleans()):  # gradients of some things only
             share = self.draw(st.sampled_from([0.5, 0.1, 0.9, 1.0]))
             for tensor in case.sources.values():
@@ -226,10 +235,8 @@ class Graph:
 
 
 @st.composite
-def graphs(
-    draw: Callable, *kinds: str, nodes: int = 1, inputs: int = 1, training: bool | None = None, most: int = 1
-) -> Case:
-    """Plans of up to ``nodes`` maps with steps of the ``kinds`` ("conv", "add", "pool", "constant")."""
-    graph = Graph(draw, training, inputs)
+def graphs(draw: Callable, *kinds: str, nodes: int = 1, inputs: int = 1, most: int = 1, whole: bool = False) -> Case:
+    """Plans of up to ``nodes`` maps, with up to ``most`` steps of the ``kinds`` ("conv", "add", "pool", "constant")."""
+    graph = Graph(draw, inputs, whole)
     last = [graph.node(kinds, most) for _ in range(draw(st.integers(1, nodes)))][-1]
     return graph.finish(last)
