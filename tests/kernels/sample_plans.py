@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import paddle
 from hypothesis import strategies as st
 from plain_plans import Case, Maker, Recorder, WholeMaker
 
 from paddle_darts.kernels.plan import NONE
+from paddle_darts.nn.layers import BatchNorm
 from paddle_darts.nn.stages import Stage
 
 Size = tuple[int, int]
+
+
+def one_conv(stages: Sequence[Stage], x: paddle.Tensor, **arguments: Any) -> Case:
+    """The plan of one chain on one input, and nothing else."""
+    plan = Recorder([x.shape[1]])
+    target = plan.map(sum(conv.weight.shape[0] for conv in stages[-1].dense))
+    plan.conv(0, target, stages)
+    return Case(plan, plan.finish([target]), [x], **arguments)
+
+
+def one_pool(
+    x: paddle.Tensor,
+    kind: str = "max",
+    stride: int = 1,
+    norms: Sequence[BatchNorm] = (),
+    size: int = 3,
+    padding: int = 1,
+) -> Case:
+    """The plan of one pooling."""
+    plan = Recorder([x.shape[1]])
+    return Case(plan, plan.finish([plan.pool(0, kind, stride, norms, size, padding)]), [x])
 
 
 def cell(
