@@ -61,13 +61,13 @@ def _write_links(plan: PlanBuilder, states: Sequence[int], links: Sequence[Link]
     ``states`` are the maps of the states that links count in.
     """
     described = [(link, describe(link.layer)) for link in links]
-    pools: dict[tuple[int, str, int], int] = {}
+    pools: dict[tuple[int, str, int, bool], int] = {}
 
     def pooled(link: Link, what: Pooling) -> int:
         source, own = states[link.source], [what.norm] if what.norm else []
         if not training and own:
             return plan.pool(source, what.kind, what.stride, own)
-        key = (link.source, what.kind, what.stride, bool(own))
+        key = _pool_key(link, what)
         if key not in pools:
             alike = [w for k, w in described if isinstance(w, Pooling) and _pool_key(k, w) == key]
             pools[key] = plan.pool(source, what.kind, what.stride, [w.norm for w in alike if w.norm])
