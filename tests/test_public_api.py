@@ -17,7 +17,7 @@ MODULES = sorted(
 )
 #: A room imports from lower floors and from itself, never from its own floor's other rooms.
 FLOORS = {
-    **dict.fromkeys(("errors", "resources", "threads"), 0),
+    **dict.fromkeys(("errors", "memory", "resources", "threads"), 0),
     **dict.fromkeys(("io", "nn", "kernels"), 1),
     **dict.fromkeys(("genotypes", "data"), 2),
     "spaces": 3,

@@ -16,6 +16,7 @@ import paddle
 import paddle_darts
 from paddle_darts.errors import ConfigError
 from paddle_darts.kernels.library import build_details, implementation
+from paddle_darts.memory import keep_freed_memory
 from paddle_darts.threads import available_cores, choose_threads, paddle_threads, thread_count
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ def set_device(device: str | None) -> str:
             built = "has GPU support" if paddle.is_compiled_with_cuda() else "is a CPU build"
             raise ConfigError(f"device {chosen} is not there: this Paddle {built} and sees {count} GPUs; use cpu")
         paddle.set_flags({"FLAGS_cudnn_deterministic": True})
+    else:
+        keep_freed_memory()
     paddle.set_device(chosen)
     return chosen
 

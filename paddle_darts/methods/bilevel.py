@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import paddle
 
+from paddle_darts.nn.optimizers import global_norm
+
 Loss = Callable[..., paddle.Tensor]
 Tensors = list[paddle.Tensor]
 
@@ -84,7 +86,7 @@ def second_order(
         both = gradients(loss, [*arch, *weights])
         loss = loss.detach()  # lets go of the graph and all that it keeps for a backward pass
         direct, vector = both[: len(arch)], both[len(arch) :]
-        norm = paddle.add_n([(v * v).sum() for v in vector]).sqrt()
+        norm = global_norm(vector)
         if float(norm) == 0.0:
             zero = [paddle.zeros_like(a) for a in arch]
             return HyperGradient(loss, direct, direct, zero, unrolled, None, norm)
