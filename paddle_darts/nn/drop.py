@@ -25,6 +25,27 @@ class RandomSource:
         """Standard normal numbers."""
         return self.generator.standard_normal(shape)
 
+    def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Numbers in [0, 1)."""
+        return self.generator.random(shape)
+
+    def exponential(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Exp(1) numbers E; -log(E) is Gumbel(0, 1)."""
+        return self.generator.standard_exponential(shape)
+
+    def dirichlet(self, concentration: np.ndarray) -> np.ndarray:
+        """A point of the simplex for every row of ``concentration`` [rows, K]."""
+        gammas = self.generator.standard_gamma(concentration)
+        return gammas / gammas.sum(axis=-1, keepdims=True)
+
+    def integers(self, high: int, count: int) -> np.ndarray:
+        """``count`` numbers of 0 ... high-1."""
+        return self.generator.integers(high, size=count)
+
+    def permutation(self, count: int) -> np.ndarray:
+        """The numbers 0 ... count-1 in random order."""
+        return self.generator.permutation(count)
+
     def state_dict(self) -> dict[str, Any]:
         return dict(self.generator.bit_generator.state)
 
