@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 
 import pytest
-import replay_functions  # noqa: F401 (these four register their replays)
-import replay_networks  # noqa: F401
-import replay_search  # noqa: F401
-import replay_tables  # noqa: F401
 from golden import Golden
 from registry import find_replay
 
 COMMITTED = Path(__file__).parents[1] / "goldens"
+
+for module in sorted(Path(__file__).parent.glob("replay_*.py")):
+    importlib.import_module(module.stem)  # registers its replays
 
 
 def golden_files(folder: Path) -> list[Path]:
