@@ -1,40 +1,139 @@
-"""From architecture weights to a genotype."""
+"""From architecture weights to a genotype: the rule of DARTS, and a limit of skip connections for any rule.
+
+A table of strengths is an array [edges, ops]; row = offset(node) + source, column = position in the primitives.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
 import numpy as np
 
+from paddle_darts.errors import ConfigError, GenotypeError
 from paddle_darts.genotypes import Edge, Genotype
 
+Strengths = Mapping[str, np.ndarray]
+Derivation = Callable[[Strengths], Genotype]
 
-def top_two_per_node(strengths: np.ndarray, primitives: tuple[str, ...], steps: int) -> list[Edge]:
-    """The two strongest edges of every node, each with its strongest op; `none` never counts.
+SKIP = "skip_connect"
+log = logging.getLogger(__name__)
+
+
+def node_rows(steps: int) -> list[range]:
+    """The rows of the edges into each node: 0-1, 2-4, 5-8, ..."""
+    return [range(node * (node + 3) // 2, (node + 1) * (node + 4) // 2) for node in range(steps)]
+
+
+def output_states(steps: int, multiplier: int) -> tuple[int, ...]:
+    """The states of the last ``multiplier`` nodes, which form the output of a cell."""
+    return tuple(range(2 + steps - multiplier, steps + 2))
+
+
+def without_none(strengths: np.ndarray, primitives: tuple[str, ...], value: float = -np.inf) -> np.ndarray:
+    """A copy of the table in which `none` has ``value`` on every edge; equal to the table in a space without it."""
+    considered = strengths.copy()
+    if "none" in primitives:
+        considered[:, primitives.index("none")] = value
+    return considered
+
+
+def top_two_per_node(
+    strengths: np.ndarray, primitives: tuple[str, ...], steps: int, *, none_counts: bool = False
+) -> list[Edge]:
+    """The two strongest edges of every node, each with its strongest op; `none` never counts unless told.
 
     ``strengths`` [edges, ops] float32 are softmax probabilities (times edge weights where a method has them). Edges
     are emitted by decreasing strength; ties go to the smaller source, ties between ops to the smaller column.
     Source: quark0/darts, Network.genotype.
     """
-    considered = strengths.copy()
-    if "none" in primitives:
-        considered[:, primitives.index("none")] = -np.inf
+    considered = strengths if none_counts else without_none(strengths, primitives)
     best_op, strength = considered.argmax(axis=1), considered.max(axis=1)
-    chosen, start = [], 0
-    for node in range(steps):
-        rows = range(start, start + node + 2)
+    chosen = []
+    for rows in node_rows(steps):
         strongest = sorted(rows, key=lambda row: -strength[row])[:2]
-        chosen += [Edge(primitives[best_op[row]], row - start) for row in strongest]
-        start += node + 2
+        chosen += [Edge(primitives[best_op[row]], row - rows[0]) for row in strongest]
     return chosen
 
 
-def darts_genotype(
-    strengths: dict[str, np.ndarray], primitives: tuple[str, ...], steps: int, multiplier: int
-) -> Genotype:
+def darts_genotype(strengths: Strengths, primitives: tuple[str, ...], steps: int, multiplier: int) -> Genotype:
     """The genotype of both cell kinds; the last ``multiplier`` nodes form the output."""
-    concat = tuple(range(2 + steps - multiplier, steps + 2))
+    concat = output_states(steps, multiplier)
     return Genotype(
         normal=tuple(top_two_per_node(strengths["normal"], primitives, steps)),
         normal_concat=concat,
         reduce=tuple(top_two_per_node(strengths["reduce"], primitives, steps)),
         reduce_concat=concat,
     )
+
+
+def edge_row(edge: tuple, position: int) -> int:
+    """The row that an edge of a genotype came from; a pair (op, source) at ``position`` belongs to node
+    ``position // 2``, a triple (op, target, source) names its target."""
+    node = edge[1] - 2 if len(edge) == 3 else position // 2
+    return node * (node + 3) // 2 + edge[-1]
+
+
+def fewer_skips(derive: Derivation, strengths: Strengths, primitives: tuple[str, ...]) -> Iterator[Genotype]:
+    """The derived genotype, then one genotype for each skip connection of the normal cell that is taken away.
+
+    Every round sets the strength of the weakest chosen skip (ties: the smallest row) to 0 and derives again; zeros
+    stay. The edge falls back to its next best op or loses its place to another edge, which may be a skip itself, so
+    the number of skips need not fall in every round. Ends when no chosen skip has a strength above 0. ``strengths``
+    must not be negative; they are left as they are.
+    """
+    current = {kind: table.copy() for kind, table in strengths.items()}
+    while True:
+        genotype = derive(current)
+        yield genotype
+        rows = sorted(edge_row(edge, k) for k, edge in enumerate(genotype.normal) if edge[0] == SKIP)
+        skips = {row: current["normal"][row, primitives.index(SKIP)] for row in rows}
+        reducible = [row for row in rows if skips[row] > 0]
+        if not reducible:
+            return
+        current["normal"][min(reducible, key=skips.__getitem__), primitives.index(SKIP)] = 0
+
+
+def genotypes_by_skip_limit(
+    derive: Derivation, strengths: Strengths, limits: Iterable[int], primitives: tuple[str, ...]
+) -> dict[int, Genotype]:
+    """For every limit the first genotype of :func:`fewer_skips` whose normal cell keeps to it, by falling limit.
+
+    Limits that cannot be kept are left out with a warning. ConfigError for a limit below 0.
+    """
+    wanted = sorted(set(limits), reverse=True)
+    if wanted and wanted[-1] < 0:
+        raise ConfigError(f"a limit of skip connections must be 0 or more, got {wanted[-1]}")
+    found: dict[int, Genotype] = {}
+    for genotype in fewer_skips(derive, strengths, primitives):
+        skips = genotype.count(SKIP, "normal")
+        while wanted and skips <= wanted[0]:
+            found[wanted.pop(0)] = genotype
+        if not wanted:
+            return found
+    log.warning(
+        "the normal cell keeps %d skip connections, because the other operations there have strength 0; "
+        "no genotype for a limit of %s",
+        skips,
+        ", ".join(map(str, wanted)),
+    )
+    return found
+
+
+def limit_skips(derive: Derivation, strengths: Strengths, max_skips: int, primitives: tuple[str, ...]) -> Genotype:
+    """The genotype by ``derive`` with at most ``max_skips`` skip connections in the normal cell.
+
+    ``strengths`` maps "normal" and "reduce" to tables [edges, ops] without negative values, ``derive`` any method's
+    derivation from such tables. A genotype that keeps to the limit is returned as it is; else see
+    :func:`fewer_skips`. The reduction cell is not restricted.
+
+    Raises ConfigError for a limit below 0, GenotypeError when the operations left have no strength.
+    Source: chenxin061/pdarts, which does this for its own derivation; with other derivations it is ours.
+    """
+    found = genotypes_by_skip_limit(derive, strengths, (max_skips,), primitives)
+    if max_skips not in found:
+        raise GenotypeError(
+            f"the normal cell cannot keep to {max_skips} skip connections: the other operations of its edges have "
+            "strength 0; allow more"
+        )
+    return found[max_skips]
