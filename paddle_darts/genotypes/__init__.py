@@ -1,12 +1,7 @@
 """Genotypes: the currency between search, retraining, drawing, counting and export; no Paddle needed."""
 
-from paddle_darts.genotypes.core import (
-    EVAL_ONLY_OPS,
-    PRIMITIVES,
-    Edge,
-    Genotype,
-    NetworkOptions,
-)
+from paddle_darts.genotypes.core import Genotype
+from paddle_darts.genotypes.edges import EVAL_ONLY_OPS, PRIMITIVES, Edge, Link, TargetEdge
 from paddle_darts.genotypes.formats import (
     FORMATS,
     format_genotype,
@@ -14,6 +9,7 @@ from paddle_darts.genotypes.formats import (
     genotype_document,
     parse_genotype,
 )
+from paddle_darts.genotypes.options import NetworkOptions
 from paddle_darts.genotypes.registry import Entry, Macs, Params, Report, entry, genotype, list_genotypes
 
 __all__ = [
@@ -23,10 +19,12 @@ __all__ = [
     "Edge",
     "Entry",
     "Genotype",
+    "Link",
     "Macs",
     "NetworkOptions",
     "Params",
     "Report",
+    "TargetEdge",
     "entry",
     "format_genotype",
     "from_document",

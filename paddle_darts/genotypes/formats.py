@@ -1,7 +1,7 @@
 """Reading and writing genotypes in every published notation, by a grammar: no text is ever executed.
 
-Read are the literal that DARTS tools print, with flat edges or grouped by node, also behind ``NAME =`` or a
-log prefix and with Markdown escapes, and JSON: the bare cells or the document of ``genotype.json``.
+Read are the literal that DARTS tools print, with flat edges (pairs or triples) or pairs grouped by node, also behind
+``NAME =`` or a log prefix and with Markdown escapes, and JSON: the bare cells or the document of ``genotype.json``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from paddle_darts.errors import GenotypeError, unknown
-from paddle_darts.genotypes.core import KINDS, Genotype, NetworkOptions, concat_literal
+from paddle_darts.genotypes.core import KINDS, Genotype, concat_literal
 from paddle_darts.genotypes.grammar import MAX_CHARS, read_literal
+from paddle_darts.genotypes.options import NetworkOptions
 
 SCHEMA = 1
 
@@ -34,7 +35,10 @@ def parse_genotype(text: str, *, last: bool = False) -> Genotype:
 
 
 def format_genotype(genotype: Genotype, style: str = "python") -> str:
-    """``genotype`` in one of `FORMATS`; `parse_genotype` reads each of them back."""
+    """``genotype`` in one of `FORMATS`; `parse_genotype` reads each of them back.
+
+    The style ``nested`` does not exist for sparse cells (edges with targets): a `GenotypeError`.
+    """
     if style not in FORMATS:
         raise GenotypeError(unknown("genotype style", str(style), FORMATS))
     return FORMATS[style](genotype)
@@ -78,7 +82,15 @@ def from_mapping(value: Mapping[str, Any]) -> Genotype:
 
 
 def _nested(genotype: Genotype) -> str:
-    """Edges grouped by node, as pt.darts and the P-DARTS model card print them."""
+    """Edges grouped by node, as pt.darts and the P-DARTS model card print them.
+
+    A sparse cell has no such form, since the place of a group is what names its node there.
+    """
+    if genotype.sparse:
+        raise GenotypeError(
+            "the nested style groups two edges per node, and the edges of this genotype name their nodes themselves; "
+            "use the style python, markdown or json"
+        )
     parts = []
     for kind in KINDS:
         nodes = [[tuple(edge) for edge in node] for node in genotype.nodes(kind)]
@@ -87,8 +99,8 @@ def _nested(genotype: Genotype) -> str:
 
 
 def _markdown(genotype: Genotype) -> str:
-    """The nested form with the characters escaped that Markdown would interpret."""
-    return re.sub(r"([\[\]_])", r"\\\1", _nested(genotype))
+    """The nested form (of sparse cells the flat one) with the characters escaped that Markdown would interpret."""
+    return re.sub(r"([\[\]_])", r"\\\1", str(genotype) if genotype.sparse else _nested(genotype))
 
 
 FORMATS: dict[str, Callable[[Genotype], str]] = {

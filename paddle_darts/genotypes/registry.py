@@ -16,8 +16,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from paddle_darts.errors import GenotypeError, unknown
-from paddle_darts.genotypes.core import Genotype, NetworkOptions
+from paddle_darts.genotypes.core import Genotype
 from paddle_darts.genotypes.formats import from_mapping, parse_genotype
+from paddle_darts.genotypes.options import NetworkOptions
 from paddle_darts.io.files import exists
 from paddle_darts.resources import resource_dir
 

@@ -22,6 +22,10 @@ from paddle_darts.genotypes import (
 
 DARTS = genotype("DARTS_V2")
 LITERAL = str(DARTS)
+SPARSE = (
+    "Genotype(normal=[('max_pool_3x3', 2, 0), ('sep_conv_5x5', 2, 1), ('skip_connect', 5, 3), ('none', 5, 0)], "
+    "normal_concat=range(2, 6), reduce=[('dil_conv_3x3', 4, 1)], reduce_concat=range(2, 6))"
+)
 
 
 @st.composite
@@ -35,9 +39,19 @@ def cells(draw):
 
 
 @st.composite
-def genotypes(draw):
-    options = NetworkOptions(draw(st.booleans()), draw(st.none() | st.just((2, 5))))
-    return Genotype(*draw(cells()), *draw(cells()), network=options)
+def sparse_cells(draw):
+    """Edges with targets, of which at least one reads an input, and output states."""
+    ops = st.sampled_from(PRIMITIVES + EVAL_ONLY_OPS)
+    targets = draw(st.lists(st.integers(2, 7), max_size=9))
+    edges = [(draw(ops), target, draw(st.integers(0, target - 1))) for target in targets]
+    edges.insert(draw(st.integers(0, len(edges))), (draw(ops), draw(st.integers(2, 7)), draw(st.integers(0, 1))))
+    return edges, draw(st.lists(st.integers(0, 7), min_size=1, unique=True))
+
+
+@st.composite
+def genotypes(draw, of=cells):
+    options = NetworkOptions(draw(st.booleans()), draw(st.none() | st.just((2, 5))), draw(st.booleans()))
+    return Genotype(*draw(of()), *draw(of()), network=options)
 
 
 @pytest.mark.parametrize("style", FORMATS)
@@ -46,7 +60,19 @@ def test_every_style_comes_back(style, one):
     assert parse_genotype(format_genotype(one, style)) == one
 
 
-@given(one=genotypes())
+@pytest.mark.parametrize("style", sorted(set(FORMATS) - {"nested"}))
+@given(one=genotypes(sparse_cells))
+def test_every_style_of_sparse_cells_comes_back(style, one):
+    assert parse_genotype(format_genotype(one, style)) == one
+
+
+@given(one=genotypes(sparse_cells))
+def test_sparse_cells_have_no_nested_style(one):
+    with pytest.raises(GenotypeError, match=r"nested style.*python, markdown or json"):
+        format_genotype(one, "nested")
+
+
+@given(one=genotypes() | genotypes(sparse_cells))
 def test_documents_come_back_with_the_network(one):
     document = json.loads(json.dumps(genotype_document(one)))
     for again in (from_document(document), parse_genotype(json.dumps(document, indent=1))):
@@ -90,6 +116,21 @@ def test_nested_style_groups_by_node():
     assert one.normal[2] == ("none", 2) and one.count("none") == 3
     assert format_genotype(one, "nested") == card.replace("[2])", "range(2, 3))")
     assert format_genotype(one, "markdown").startswith("Genotype(normal=\\[\\[('none', 1), ('skip\\_connect', 0)\\]")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SPARSE,
+        f"FairDARTS_x = {SPARSE}\n",
+        SPARSE.replace("range(2, 6)", "[2, 3, 4, 5]"),
+        SPARSE.replace("_", "\\_").replace("[", "\\[").replace("]", "\\]"),
+        json.dumps(parse_genotype(SPARSE).to_dict()),
+    ],
+)
+def test_published_notations_with_targets(text):
+    one = parse_genotype(text)
+    assert str(one) == SPARSE and one.normal[1] == ("sep_conv_5x5", 2, 1) and one.sparse
 
 
 def test_last_of_a_log():
@@ -237,7 +278,7 @@ def test_document_form():
         "schema": 1,
         "space": "darts",
         "genotype": DARTS.to_dict(),
-        "network": {"aux_bn": False, "reductions": None},
+        "network": {"aux_bn": False, "reductions": None, "pool_bn": False},
     }
     assert genotype_document(None)["genotype"] is None
     with pytest.raises(GenotypeError, match="without genotype"):
