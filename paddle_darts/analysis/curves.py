@@ -29,6 +29,14 @@ PANELS: tuple[tuple[str, str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("test_top1", "test", "#00745a", "dashdot"),
         ),
     ),
+    (
+        "Share of skip connections",
+        "",
+        (
+            ("skip_share", "normal cell", "#0067a5", "solid"),
+            ("skip_share_reduce", "reduction cell", "#b4500b", "dashed"),
+        ),
+    ),
     ("Learning rate", "", (("lr", "learning rate", "#5a4fb0", "solid"),)),
 )
 

@@ -76,6 +76,7 @@ class SearchConfig(RunSettings, DataSettings):
         split: contiguous or stratified (default: contiguous for CIFAR as in the papers, else stratified).
         fidelity: clean, or official to reproduce the quirks of the authors' program.
         valid_batches: iterator (reshuffled passes) or fresh (a new random batch per step); default by fidelity.
+        max_skip_connect: skip connections that the derived normal cell may have (default: any number).
         retrain: recipe named by the retraining command that is printed at the end.
     """
 
@@ -92,6 +93,7 @@ class SearchConfig(RunSettings, DataSettings):
     split: Literal["contiguous", "stratified"] | None = None
     fidelity: Literal["clean", "official"] = "clean"
     valid_batches: Literal["iterator", "fresh"] | None = None
+    max_skip_connect: int | None = None
     retrain: str | None = None
 
 

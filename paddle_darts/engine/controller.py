@@ -30,8 +30,8 @@ from paddle_darts.nn.losses import correct_in_top_k
 
 log = logging.getLogger(__name__)
 
-#: More skip connections than this in the normal cell are a sign of collapse (darts: issues of the authors' program).
-MANY_SKIPS = 4
+#: A larger share of skip connections in the normal cell is a sign of collapse (darts: issues of the authors' program).
+MANY_SKIPS = 0.5
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,16 @@ class SearchController(Loop):
             config, options = search_settings({**settings, "config": config})
         options = options or get_method(config.method).options_class()
         setup = set_up(config, "search", config.method, asdict(options), bundle)
-        super().__init__(setup.config, setup.environment, setup.run_dir, config.epochs, callbacks)
+        method = get_method(config.method)
+        epochs = method.total_epochs(options, config.epochs)
+        super().__init__(setup.config, setup.environment, setup.run_dir, epochs, callbacks)
         self.bundle = setup.bundle
-        spec = supernet_spec(config, self.bundle)
-        self.method = get_method(config.method)(spec, options, config.epochs, RandomSource(config.seed))
-        train, valid = split_search(self.bundle, config.train_portion, config.split, config.seed)
-        shared = {**setup.stream, "augmentation": augmentation(config, self.bundle)}
+        self.method = method(supernet_spec(config, self.bundle), options, epochs, RandomSource(config.seed))
+        self._train_part, self._valid_part = split_search(self.bundle, config.train_portion, config.split, config.seed)
+        self._shared = {**setup.stream, "augmentation": augmentation(config, self.bundle)}
         fresh = (config.valid_batches or ("fresh" if config.fidelity == "official" else "iterator")) == "fresh"
-        draw: Literal["fresh", "permutation"] = "fresh" if fresh else "permutation"
-        self._train = BatchStream(train, config.batch_size, name="train", **shared)
-        self._valid = BatchStream(valid, config.batch_size, name="valid", draw=draw, **shared)
-        # the supernet is measured on the validation half with augmentation, as the authors do
-        self._measured = BatchStream(valid, config.batch_size, name="measure", shuffle=False, **shared)
-        self.steps_per_epoch = self._train.steps_per_epoch
+        self._draw: Literal["fresh", "permutation"] = "fresh" if fresh else "permutation"
+        self._open_streams()
         self._genotype: Genotype | None = None
         self._arch_rows: list[dict[str, Any]] = []
 
@@ -89,13 +86,28 @@ class SearchController(Loop):
     def parameters(self) -> int:
         return count_parameters(self.method.supernet)
 
+    @property
+    def stage(self) -> int:
+        return self.method.stage
+
+    def _open_streams(self) -> None:
+        """Batches of the size that the method wants in this epoch."""
+        size = self.method.batch_size(self.config["batch_size"])
+        self._train = BatchStream(self._train_part, size, name="train", **self._shared)
+        self._valid = BatchStream(self._valid_part, size, name="valid", draw=self._draw, **self._shared)
+        # the supernet is measured on the validation half with augmentation, as the authors do
+        self._measured = BatchStream(self._valid_part, size, name="measure", shuffle=False, **self._shared)
+        self.steps_per_epoch = self._train.steps_per_epoch
+
     def begin_epoch(self, epoch: int) -> None:
         self.method.begin_epoch(epoch)
         self.method.supernet.train()
+        if self.method.batch_size(self.config["batch_size"]) != self._train.batch_size:
+            self._open_streams()
 
     def batch_at(self, epoch: int, step: int) -> Any:
         # the validation half is walked through in passes of its own, whatever its size
-        return self._train.batch(epoch, step), self._valid.pick(epoch * self.steps_per_epoch + step)
+        return self._train.batch(epoch, step), self._valid.pick(self.steps_before + step)
 
     def train_step(self, batch: Any) -> StepLosses:
         train, valid = (to_device(b) for b in batch)
@@ -105,9 +117,16 @@ class SearchController(Loop):
 
     def evaluate(self, epoch: int) -> dict[str, Any]:
         measured = self._measure(epoch)
-        self._genotype = self.derive()
-        text = None if self._genotype is None else str(self._genotype)
-        return {"valid_loss": measured.loss, "valid_top1": measured.top1, "genotype": text}
+        self.method.end_epoch(epoch)
+        self._genotype = genotype = self.derive()
+        return {
+            "valid_loss": measured.loss,
+            "valid_top1": measured.top1,
+            "genotype": None if genotype is None else str(genotype),
+            "skip_share": None if genotype is None else skip_share(genotype, "normal"),
+            "skip_share_reduce": None if genotype is None else skip_share(genotype, "reduce"),
+            **self.method.facts(),
+        }
 
     def _measure(self, epoch: int) -> Evaluation:
         supernet = self.method.supernet
@@ -120,7 +139,7 @@ class SearchController(Loop):
     def derive(self) -> Genotype | None:
         """The present genotype; None, with a warning, when the derivation is empty."""
         try:
-            return self.method.derive()
+            return self.method.derive(self.config["max_skip_connect"])
         except GenotypeError as error:
             log.warning("the derivation is empty: %s", error)
             return None
@@ -129,8 +148,10 @@ class SearchController(Loop):
         genotype = self._genotype
         self.run_dir.write_genotype(genotype, self.method.supernet.spec.space)
         log.info("genotype = %s", genotype)
-        skips = 0 if genotype is None else genotype.count("skip_connect", "normal")
-        if skips > MANY_SKIPS:
+        for name, variant in self.method.variants().items():
+            self.run_dir.write_genotype(variant, self.method.supernet.spec.space, name)
+        if (row.get("skip_share") or 0.0) > MANY_SKIPS:
+            skips = genotype.count("skip_connect", "normal")
             log.warning("the normal cell has %d skip connections: the search may be collapsing", skips)
         arch = {
             "epoch": epoch,
@@ -201,6 +222,11 @@ def supernet_spec(config: SearchConfig, bundle: DataBundle) -> SupernetSpec:
         stem_multiplier=config.stem_multiplier,
         stem=config.stem,
     )
+
+
+def skip_share(genotype: Genotype, kind: str) -> float:
+    """The share of a cell's edges that are skip connections."""
+    return round(genotype.count("skip_connect", kind) / len(getattr(genotype, kind)), 4)
 
 
 def search(**settings: Any) -> SearchResult:

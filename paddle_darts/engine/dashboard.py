@@ -19,6 +19,8 @@ _SCALARS = {
     "train_top1": "accuracy/train",
     "valid_top1": "accuracy/valid",
     "test_top1": "accuracy/test",
+    "skip_share": "cells/share of skip connections, normal",
+    "skip_share_reduce": "cells/share of skip connections, reduction",
     "lr": "progress/learning rate",
     "seconds": "progress/seconds per epoch",
     "peak_rss_mb": "progress/peak memory MB",

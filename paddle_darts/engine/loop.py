@@ -38,9 +38,10 @@ log = logging.getLogger(__name__)
 class Loop(ABC):
     """Runs epochs of steps over a run directory; subclasses say what a step, an evaluation and the state are.
 
-    The position (``epoch``, ``step_in_epoch``) counts what is finished. Everything that later steps depend on is in
-    ``tensors()``, ``state()``, the position, the epoch's meter and the global random states: a checkpoint holds
-    all of it, so a resumed run goes on bit by bit.
+    The network, the batch size and the number of steps may change from one epoch to the next. The position (``epoch``,
+    ``step_in_epoch``) counts what is finished. Everything that later steps depend on is in ``tensors()``, ``state()``,
+    the position, the epoch's meter and the global random states: a checkpoint holds all of it, so a resumed run goes on
+    bit by bit.
     """
 
     tool: str
@@ -58,6 +59,7 @@ class Loop(ABC):
         self.config, self.environment, self.run_dir, self.epochs = dict(config), environment, run_dir, epochs
         self.callbacks = [ProgressBar(), Dashboard(), Pictures()] if callbacks is None else list(callbacks)
         self.epoch = self.step_in_epoch = 0
+        self.steps_before = 0  # steps of all finished epochs: they may differ in length
         self.meter = Meter()
         self.rows: list[dict[str, Any]] = []
         self._epoch_begun = False
@@ -89,7 +91,7 @@ class Loop(ABC):
 
     @abstractmethod
     def load_tensors(self, groups: dict[str, dict[str, paddle.Tensor]]) -> None:
-        """The inverse of :meth:`tensors`."""
+        """The inverse of :meth:`tensors`, after :meth:`load_state`."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
@@ -102,6 +104,11 @@ class Loop(ABC):
     @abstractmethod
     def finish(self) -> Any:
         """Called once all epochs are done; returns the result."""
+
+    @property
+    def stage(self) -> int:
+        """The number of the present stage, for the history."""
+        return 0
 
     def save_epoch(self, epoch: int, row: dict[str, Any]) -> dict[str, Any]:
         """Writes per-epoch files besides the history; returns keys that callbacks get on top of the row."""
@@ -128,11 +135,11 @@ class Loop(ABC):
         ``batch`` None: the one that is due at the present position. After the last step of an epoch the next one is
         begun, without evaluation or files (those are the business of :meth:`run`).
         """
-        if batch is None:
-            if self.step_in_epoch >= self.steps_per_epoch:
-                self._next_epoch()
-            batch = self.batch_at(self.epoch, self.step_in_epoch)
+        if batch is None and self.step_in_epoch >= self.steps_per_epoch:
+            self._next_epoch()
         self._begin_epoch_once()
+        if batch is None:
+            batch = self.batch_at(self.epoch, self.step_in_epoch)
         began = time.perf_counter()
         losses = self.train_step(batch)
         self._check_finite(losses)
@@ -164,6 +171,7 @@ class Loop(ABC):
         return {
             "epoch": self.epoch,
             "step": self.step_in_epoch,
+            "steps_before": self.steps_before,
             "meter": dict(vars(self.meter)),
             "rng": rng.capture(),
             "loop": self.state(),
@@ -210,10 +218,10 @@ class Loop(ABC):
     def _load(self) -> None:
         groups, state = load_checkpoint(self.run_dir.checkpoints)
         try:
-            self.load_tensors(groups)
             self.load_state(state["loop"])
+            self.load_tensors(groups)
             rng.restore(state["rng"])
-            self.epoch, self.step_in_epoch = state["epoch"], state["step"]
+            self.epoch, self.step_in_epoch, self.steps_before = state["epoch"], state["step"], state["steps_before"]
             vars(self.meter).update(state["meter"])
         except (KeyError, TypeError, ValueError, AssertionError) as error:
             found = read_pointer(self.run_dir.checkpoints)
@@ -243,7 +251,8 @@ class Loop(ABC):
 
     def _end_epoch(self, epoch: int) -> None:
         began = time.perf_counter()
-        row: dict[str, Any] = {"epoch": epoch, "stage": 0, "train_loss": self.meter.loss, "train_top1": self.meter.top1}
+        row: dict[str, Any] = {"epoch": epoch, "stage": self.stage}
+        row |= {"train_loss": self.meter.loss, "train_top1": self.meter.top1}
         row |= {"valid_loss": None, "valid_top1": None, "test_loss": None, "test_top1": None}
         row |= {key: finite_or_none(key, value) for key, value in self.evaluate(epoch).items()}
         row["lr"] = self.lr
@@ -270,6 +279,7 @@ class Loop(ABC):
         self._stop_if_asked()
 
     def _next_epoch(self) -> None:
+        self.steps_before += self.step_in_epoch
         self.epoch, self.step_in_epoch, self.meter = self.epoch + 1, 0, Meter()
         self._epoch_begun = False
 

@@ -31,6 +31,8 @@ def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
     if stored is None:
         check_names(base, classes, owners, source)
     check_names(values, classes, owners, "settings")
+    if merged.get("fidelity") == "official":
+        merged = {**method.official, **merged}
     # what a stored run has beyond these classes (another method's settings) is named when the run is reopened
     merged = {name: value for name, value in merged.items() if name in field_names(classes)}
     config, options = typed(classes, merged, source if not values else "settings")

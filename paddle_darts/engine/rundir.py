@@ -128,9 +128,11 @@ class RunDirectory:
             with self._writing():
                 write_rows(self.path / "alphas.jsonl", rows)
 
-    def write_genotype(self, genotype: Genotype | None, space: str = "darts") -> None:
+    def write_genotype(self, genotype: Genotype | None, space: str = "darts", variant: str = "") -> None:
+        """genotype.json, or genotype_<variant>.json for what another rule would derive."""
+        name = f"genotype_{variant}.json" if variant else "genotype.json"
         with self._writing():
-            write_json(self.path / "genotype.json", genotype_document(genotype, space))
+            write_json(self.path / name, genotype_document(genotype, space))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         with self._writing():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -37,45 +38,77 @@ class MethodOptions:
     Args:
         learning_rate: rate of the weights in the first epoch.
         learning_rate_min: rate that the cosine ends at.
+        warmup_epochs: epochs in which the rate rises linearly to learning_rate.
+        lr_offset: epochs by which the cosine runs ahead; official programs of some methods start at 1.
         momentum: of the weights' SGD.
         weight_decay: L2 added to the gradient of every weight.
         grad_clip: limit of the global norm of the weights' gradient (0: no clipping).
         arch_learning_rate: constant rate of the Adam optimizer of the architecture.
         arch_weight_decay: L2 of the architecture parameters.
+        arch_grad_clip: limit of the global norm of the architecture's gradient (0: no clipping).
+        arch_start_epoch: epochs at the beginning in which only the weights learn.
+        stale_gradients: keep decaying weights that were used before and are switched off (official programs do).
     """
 
     learning_rate: float = 0.025
     learning_rate_min: float = 0.001
+    warmup_epochs: int = 0
+    lr_offset: int = 0
     momentum: float = 0.9
     weight_decay: float = 3e-4
     grad_clip: float = 5.0
     arch_learning_rate: float = 3e-4
     arch_weight_decay: float = 1e-3
+    arch_grad_clip: float = 0.0
+    arch_start_epoch: int = 0
+    stale_gradients: bool = False
 
 
 class SearchMethod(ABC):
     """One way to search an architecture in a supernet.
 
-    The engine calls ``begin_epoch(e)``, then ``step(train, valid)`` for every training batch, then evaluates the
-    supernet with ``mixture()`` in eval mode, and finally reads ``derive()`` and ``probabilities()``. A method owns
-    its supernet, its architecture parameters, its optimizers and the order of its updates; it knows nothing of
-    files, data sets or devices. Everything that a later step depends on is in ``tensors()`` and ``state()``:
-    loading both into a fresh object continues bit by bit. All random numbers come from ``source``.
+    The engine calls ``begin_epoch(e)``, then ``step(train, valid)`` for every training batch, evaluates the supernet
+    with ``mixture()`` in eval mode, calls ``end_epoch(e)``, and reads ``derive()``, ``variants()``, ``probabilities()``
+    and ``facts()``. A method owns its supernet, its architecture parameters, its optimizers and the order of its
+    updates; it may replace all of them between two epochs. It knows nothing of files, data sets or devices.
+    Everything that a later step depends on is in ``state()`` and ``tensors()``: loading first the one, then the other
+    into a fresh object continues bit by bit, also if ``begin_epoch`` is called once more for the epoch that has begun.
+    All random numbers come from ``source``, except initial weights (Paddle's generator).
     """
 
     name: ClassVar[str]
     options_class: ClassVar[type[MethodOptions]] = MethodOptions
+    #: Settings that ``fidelity: official`` changes, where neither recipe nor user gives them.
+    official: ClassVar[Mapping[str, Any]] = {}
 
     supernet: Supernet
     source: RandomSource
 
     @abstractmethod
     def __init__(self, spec: SupernetSpec, options: Any, epochs: int, source: RandomSource) -> None:
-        """Builds the supernet of ``spec`` and everything that is optimised; ``options`` is an ``options_class``."""
+        """Builds the supernet of ``spec`` and everything that is optimised; ``options`` is an ``options_class``,
+        ``epochs`` the number of :meth:`total_epochs`."""
+
+    @classmethod
+    def total_epochs(cls, options: Any, epochs: int) -> int:
+        """The epochs of a search whose setting ``epochs`` is given; ConfigError for a number that cannot be."""
+        return epochs
 
     @abstractmethod
     def begin_epoch(self, epoch: int) -> None:
-        """Set what holds for a whole epoch, such as the learning rate."""
+        """Set what holds for a whole epoch, such as the learning rate; enter the stage that the epoch belongs to."""
+
+    def end_epoch(self, epoch: int) -> None:  # noqa: B027 (a hook that need not do anything)
+        """Decide what is decided once per epoch, after training and evaluation."""
+
+    @property
+    def stage(self) -> int:
+        """The number of the present stage, from 0; methods without stages have one."""
+        return 0
+
+    def batch_size(self, given: int) -> int:
+        """Images per step in the present epoch, for the ``given`` setting."""
+        return given
 
     @abstractmethod
     def step(self, train: Batch, valid: Batch) -> StepResult:
@@ -83,30 +116,51 @@ class SearchMethod(ABC):
 
     @abstractmethod
     def mixture(self) -> list[CellMix]:
-        """The current architecture weights, one entry per cell."""
+        """The current architecture weights, one entry per cell; methods that sample draw anew."""
 
     @abstractmethod
     def probabilities(self) -> dict[str, np.ndarray]:
-        """Weights [edges, ops] by cell kind, float32, for derivation and plots."""
+        """Weights [edges, ops] by cell kind, float32, for plots; what is switched off is 0."""
+
+    def strengths(self) -> dict[str, np.ndarray]:
+        """The tables [edges, ops] by cell kind that the derivation reads."""
+        return self.probabilities()
 
     @abstractmethod
-    def derive(self) -> Genotype:
-        """The architecture that the current weights stand for."""
+    def derive_from(self, strengths: dict[str, np.ndarray]) -> Genotype:
+        """The architecture that such tables stand for; GenotypeError when it would be empty."""
+
+    def derive(self, max_skips: int | None = None) -> Genotype:
+        """The architecture found so far; with ``max_skips`` its normal cell has at most so many skip connections."""
+        if max_skips is None:
+            return self.derive_from(self.strengths())
+        from paddle_darts.methods.derivation import limit_skips
+
+        return limit_skips(self.derive_from, self.strengths(), max_skips, self.supernet.spec.primitives)
+
+    def variants(self) -> dict[str, Genotype]:
+        """Further architectures that other rules of the method would derive, by a name for their file."""
+        return {}
+
+    def facts(self) -> dict[str, Any]:
+        """What the history should tell about the epoch besides losses, as JSON."""
+        return {}
 
     @abstractmethod
     def tensors(self) -> dict[str, dict[str, paddle.Tensor]]:
-        """Every tensor of the search state: group -> name -> tensor. Each group is one file of a checkpoint."""
+        """Every tensor of the search state: group -> name -> tensor. Each group is one file of a checkpoint;
+        "arch" holds the architecture parameters."""
 
     @abstractmethod
     def load_tensors(self, groups: dict[str, dict[str, paddle.Tensor]]) -> None:
-        """The inverse of :meth:`tensors`."""
+        """The inverse of :meth:`tensors`, after :meth:`load_state`."""
 
     def state(self) -> dict[str, Any]:
         """The part of the search state that is not tensors, as plain JSON."""
         return {"source": self.source.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """The inverse of :meth:`state`."""
+        """The inverse of :meth:`state`; builds what the tensors of that state belong to."""
         self.source.load_state_dict(state["source"])
 
     @property

@@ -56,7 +56,7 @@ def test_hooks_in_order_even_beside_a_broken_callback(tmp_path: Path, caplog: py
     ends = [args for hook, args in recorder.calls if hook == "on_epoch_end"]
     for (epoch, logs), row in zip(ends, rows(tmp_path / "run"), strict=True):
         assert epoch == row["epoch"] and {k: logs[k] for k in row} == row
-        assert set(logs["alphas"]) == {"normal", "reduce"}
+        assert set(logs["alphas"]) == {"alphas_normal", "alphas_reduce"}
 
 
 def test_the_end_by_an_exception_is_told(tmp_path: Path) -> None:

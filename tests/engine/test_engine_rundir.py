@@ -42,13 +42,15 @@ def test_history_of_a_search(finished_search: Path) -> None:
     history = rows(finished_search)
     assert [row["epoch"] for row in history] == [0, 1]
     for row in history:
-        assert set(row) == set(KEYS)
+        assert set(row) == {*KEYS, "skip_share", "skip_share_reduce"}
         assert (row["test_loss"], row["test_top1"]) == (None, None)
         # shares of 48 images, in percent
         for key in ("train_top1", "valid_top1"):
             assert 0 <= row[key] <= 100 and row[key] * 48 / 100 == pytest.approx(round(row[key] * 48 / 100))
         assert 0 < row["seconds"] < 60 and 50 < row["peak_rss_mb"] < 50_000
-        pdarts.genotype(row["genotype"])
+        cell = pdarts.genotype(row["genotype"])
+        assert row["skip_share"] == cell.count("skip_connect", "normal") / 8
+        assert row["skip_share_reduce"] == cell.count("skip_connect", "reduce") / 8
     assert max(row["valid_top1"] for row in history) > 1, "percent, not a share"
     assert history[0]["lr"] == 0.025 and history[1]["lr"] == pytest.approx((0.025 + 0.001) / 2)
 

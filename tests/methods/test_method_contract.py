@@ -127,8 +127,8 @@ def test_a_saved_search_continues_bit_by_bit(name, options, tmp_path):
     # another object, other initial numbers, and other names inside Paddle
     resumed = build(name, options, seed=7)
     assert {p.name for p in original.supernet.parameters()}.isdisjoint(p.name for p in resumed.supernet.parameters())
-    resumed.load_tensors({path.stem: load_tensors(path) for path in tmp_path.iterdir()})
     resumed.load_state(json.loads(state))
+    resumed.load_tensors({path.stem: load_tensors(path) for path in tmp_path.iterdir()})
     search(resumed, [2, 3])
 
     equal_tensors(original, resumed)
@@ -144,8 +144,8 @@ def test_saving_between_two_steps_changes_nothing(name, options):
     for method in methods:
         search(method, [0])
     first, second = methods
-    second.load_tensors(second.tensors())
     second.load_state(second.state())
+    second.load_tensors(second.tensors())
     for method in methods:
         search(method, [1])
     equal_tensors(first, second)

@@ -1,0 +1,212 @@
+"""What the gradient-based methods share: two sets of parameters, two optimizers, updated in turns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import paddle
+from paddle.nn import functional as F
+
+from paddle_darts.genotypes import Genotype
+from paddle_darts.methods.base import Batch, MethodOptions, SearchMethod, StepResult
+from paddle_darts.methods.bilevel import HyperGradient, first_order, gradients_or_none, second_order
+from paddle_darts.methods.derivation import darts_genotype
+from paddle_darts.networks.supernet import CellMix, Supernet, SupernetSpec
+from paddle_darts.nn.drop import RandomSource
+from paddle_darts.nn.layers import copy_into
+from paddle_darts.nn.losses import cross_entropy
+from paddle_darts.nn.optimizers import adam, sgd
+from paddle_darts.nn.schedules import cosine, warm_up
+
+KINDS = ("normal", "reduce")
+
+
+@dataclass
+class UnrolledOptions(MethodOptions):
+    """Settings of methods that know the second-order step.
+
+    Args:
+        unrolled: second order: differentiate through one SGD step of the weights.
+    """
+
+    unrolled: bool = False
+
+
+class GradientMethod(SearchMethod):
+    """Weights learn from the training half, architecture parameters before them from the validation half.
+
+    A subclass says what the architecture parameters are (:meth:`initial_arch`) and how they become weights of the
+    candidates (:meth:`mixture`, :meth:`probabilities`); it may change the losses, the schedule, or what happens between
+    epochs. As it stands: softmax over the candidates of every edge, first or second order, DARTS' derivation.
+    """
+
+    options_class: ClassVar[type[MethodOptions]] = UnrolledOptions
+
+    def __init__(self, spec: SupernetSpec, options: Any, epochs: int, source: RandomSource) -> None:
+        self.options, self.epochs, self.source = options, epochs, source
+        self.epoch = 0
+        self._used: set[str] = set()  # weights that have had a gradient; kept where `stale_gradients` asks for it
+        self.build(self.first_spec(spec))
+
+    # ---- what is searched
+    def first_spec(self, spec: SupernetSpec) -> SupernetSpec:
+        """The supernet to begin with: ``spec`` with what the method itself decides."""
+        return spec
+
+    def build(self, spec: SupernetSpec) -> None:
+        """The supernet of ``spec`` with fresh weights, architecture parameters and optimizers."""
+        self.spec = spec
+        self.supernet = Supernet(spec)
+        self.supernet.random = self.source
+        self.arch = self.initial_arch()
+        self.weights = self.supernet.weights()
+        self.new_optimizers()
+
+    def new_optimizers(self) -> None:
+        """Optimizers without any past for the present weights and architecture parameters."""
+        o = self.options
+        self.weight_optimizer = sgd(self.weights, o.learning_rate, o.momentum, o.weight_decay)
+        self.arch_optimizer = adam(self.arch, o.arch_learning_rate, o.arch_weight_decay, self.arch_betas)
+
+    @property
+    def arch_betas(self) -> tuple[float, float]:
+        """Decay rates of the architecture's Adam."""
+        return 0.5, 0.999
+
+    def initial_arch(self) -> dict[str, paddle.Tensor]:
+        """1e-3 * N(0, 1) of shape [edges, ops] for both cell kinds (the code of DARTS; its paper says zeros)."""
+        shape = (self.spec.num_edges, len(self.spec.primitives))
+        return {f"alphas_{kind}": parameter(1e-3 * self.source.normal(shape)) for kind in KINDS}
+
+    @property
+    def alphas(self) -> dict[str, paddle.Tensor]:
+        """The parameters of the candidates by cell kind."""
+        return {kind: self.arch[f"alphas_{kind}"] for kind in KINDS}
+
+    def mixture(self) -> list[CellMix]:
+        shared = {kind: self.cell_mix(kind) for kind in KINDS}
+        return [shared[kind] for kind in self.spec.kinds]
+
+    def cell_mix(self, kind: str) -> CellMix:
+        """The weights of all cells of one kind, differentiable."""
+        return CellMix(F.softmax(self.alphas[kind], axis=-1))
+
+    # ---- one step
+    @property
+    def learns_architecture(self) -> bool:
+        """Whether the architecture moves in this epoch."""
+        return self.epoch >= self.options.arch_start_epoch
+
+    def loss(self, batch: Batch, grads: str = "both", track_stats: bool = True) -> tuple[paddle.Tensor, paddle.Tensor]:
+        """Cross entropy (0-D) and logits of a batch under the current weights and architecture."""
+        logits, _ = self.supernet(batch.images, self.mixture(), grads=grads, track_stats=track_stats)
+        return cross_entropy(logits, batch.labels), logits
+
+    def penalty(self) -> paddle.Tensor | None:
+        """What is added to the loss of the architecture (0-D); None for nothing."""
+        return None
+
+    def step(self, train: Batch, valid: Batch) -> StepResult:
+        arch_loss = None
+        if self.learns_architecture:
+            hyper = self.arch_gradient(train, valid)
+            arch_loss = float(hyper.loss)
+            self.update_arch(hyper.total)
+        loss, logits = self.loss(train, grads="weights")
+        self.update_weights(gradients_or_none(loss, list(self.weights.values())))
+        return StepResult(float(loss), logits.detach(), arch_loss)
+
+    def arch_gradient(self, train: Batch, valid: Batch) -> HyperGradient:
+        """The gradient of the architecture parameters at the current weights; changes neither."""
+        arch = list(self.arch.values())
+
+        def valid_loss(**passing: Any) -> paddle.Tensor:
+            loss, penalty = self.loss(valid, **passing)[0], self.penalty()
+            return loss if penalty is None else loss + penalty
+
+        def train_loss(**passing: Any) -> paddle.Tensor:
+            return self.loss(train, **passing)[0]
+
+        if not getattr(self.options, "unrolled", False):
+            return first_order(valid_loss, arch)
+        return second_order(
+            train_loss,
+            valid_loss,
+            list(self.weights.values()),
+            arch,
+            eta=self.lr,
+            momentum=self.options.momentum,
+            weight_decay=self.options.weight_decay,
+            velocity=self.weight_optimizer.slots("velocity"),
+        )
+
+    def update_arch(self, gradients: list[paddle.Tensor | None]) -> None:
+        """One step of the architecture's optimizer."""
+        self.arch_optimizer.step(gradients, self.options.arch_grad_clip)
+
+    def update_weights(self, gradients: list[paddle.Tensor | None]) -> None:
+        """One step of the weights' optimizer.
+
+        A candidate that is switched off has no gradient and rests. With ``stale_gradients`` it has one of zero once it
+        has been used, as where a framework clears gradients by writing zeros: decay and momentum go on moving it.
+        """
+        if self.options.stale_gradients:
+            self._used |= {name for name, g in zip(self.weights, gradients, strict=True) if g is not None}
+            gradients = [
+                paddle.zeros_like(weight) if g is None and name in self._used else g
+                for (name, weight), g in zip(self.weights.items(), gradients, strict=True)
+            ]
+        self.weight_optimizer.step(gradients, self.options.grad_clip)
+
+    # ---- epochs
+    @property
+    def lr(self) -> float:
+        return self.weight_optimizer.lr
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.weight_optimizer.lr = self.learning_rate(epoch)
+
+    def learning_rate(self, epoch: int) -> float:
+        """The weights' rate of an epoch: a cosine over the search after the linear rise of the warm-up."""
+        o = self.options
+        rate = cosine(epoch + o.lr_offset, self.epochs, o.learning_rate, o.learning_rate_min)
+        return warm_up(epoch, rate, o.learning_rate, epochs=o.warmup_epochs)
+
+    # ---- what has been found
+    def probabilities(self) -> dict[str, np.ndarray]:
+        return {kind: F.softmax(a.astype("float32"), axis=-1).numpy() for kind, a in self.alphas.items()}
+
+    def derive_from(self, strengths: dict[str, np.ndarray]) -> Genotype:
+        return darts_genotype(strengths, self.spec.primitives, self.spec.steps, self.spec.multiplier)
+
+    # ---- checkpoints
+    def tensors(self) -> dict[str, dict[str, paddle.Tensor]]:
+        return {
+            "weights": self.supernet.state_dict(),
+            "arch": dict(self.arch),
+            "optimizer_weights": self.weight_optimizer.state_dict(),
+            "optimizer_arch": self.arch_optimizer.state_dict(),
+        }
+
+    def load_tensors(self, groups: dict[str, dict[str, paddle.Tensor]]) -> None:
+        copy_into(self.supernet.state_dict(), groups["weights"])
+        copy_into(self.arch, groups["arch"])
+        self.weight_optimizer.load_state_dict(groups["optimizer_weights"])
+        self.arch_optimizer.load_state_dict(groups["optimizer_arch"])
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "used": sorted(self._used)}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self._used = set(state["used"])
+
+
+def parameter(values: np.ndarray) -> paddle.Tensor:
+    """A trainable tensor of the default dtype that starts at ``values``."""
+    dtype = paddle.get_default_dtype()
+    initial = paddle.nn.initializer.Assign(values.astype(dtype))
+    return paddle.create_parameter(list(values.shape), dtype, default_initializer=initial)
