@@ -8,24 +8,22 @@ import numpy as np
 from golden import Golden
 from registry import read_genotype, replays
 
-from paddle_darts.methods.subspace import SpaceConfig, SubSpace, get_space_config, select, shrink
+from paddle_darts.methods.subspace import SpaceConfig, SubSpace, select, shrink
 from paddle_darts.nn.drop import RandomSource
 
 KINDS = ("normal", "reduce")
 
 
 def read_config(name: str, document: dict[str, Any]) -> SpaceConfig:
-    """The recorded configuration; one of a published name must be ours."""
+    """The recorded configuration, published or not."""
     priority = document.get("priority")
-    config = SpaceConfig(
+    return SpaceConfig(
         name=name,
         type=document["type"],
         primitives=tuple(document["PRIMITIVES"]),
         stages=tuple((int(epoch), int(number)) for epoch, number in document.get("stage") or ()),
         priority=None if priority is None else tuple(priority),
     )
-    assert config == get_space_config(name), f"{name} differs from the recorded {config}"
-    return config
 
 
 def column_of_none(primitives: list[str]) -> int | None:
@@ -119,8 +117,7 @@ def replay_random(golden: Golden) -> None:
 def replay_genotypes_of_saliency(golden: Golden) -> None:
     a = golden.args
     for case, expected in zip(a["cases"], golden.meta["genotype_json"], strict=True):
-        n, config = case["case"], get_space_config(case["space"])
-        assert list(config.primitives) == case["primitives"]
+        n, config = case["case"], SpaceConfig(case["space"], "static", tuple(case["primitives"]))
         space = SubSpace(config, a["steps"], a["dss_max_ops"], a["confidence"], a["saliency_type"])
         space.saliency = {kind: golden.input(f"saliency_{kind}_{n}") for kind in KINDS}
         space.available = {kind: golden.input(f"avail_{kind}_{n}").astype(bool) for kind in KINDS}
