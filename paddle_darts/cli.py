@@ -14,7 +14,7 @@ from paddle_darts.threads import import_paddle
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`paddle-darts search|train|evaluate|visualize ...`; returns the exit status."""
+    """`paddle-darts search|train|evaluate|visualize|benchmark|imagenet-split ...`; returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: paddle-darts {" + ",".join(COMMANDS) + "} [flags]\n")
@@ -117,12 +117,45 @@ def benchmark_command(argv: list[str]) -> int:
     return 0
 
 
+def imagenet_split_command(argv: list[str]) -> int:
+    """choose the ImageNet images of a search"""
+    import argparse
+    from pathlib import Path
+
+    from paddle_darts.data.search_split import SplitSettings, make_split
+    from paddle_darts.engine.commands import command
+
+    parser = argparse.ArgumentParser(
+        prog="imagenet_split.py",
+        description="Chooses images of every class for a search: some train the weights, others the architecture.",
+    )
+    parser.add_argument("--src", type=Path, default=Path("data/imagenet"), help="folder with train/<class>/*.JPEG")
+    parser.add_argument("--dst", type=Path, default=Path("data/imagenet_split"), help="where the split goes")
+    for name, what in (("train", "weights"), ("val", "architecture")):
+        default = getattr(SplitSettings, f"{name}_portion")
+        shown = f"share of each class that trains the {what} (default: {default})"
+        parser.add_argument(f"--{name}-portion", f"--{name}_portion", type=float, default=default, help=shown)
+    parser.add_argument("--seed", type=int, default=SplitSettings.seed, help="seed of the choice (default: 0)")
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument("--copy", dest="mode", action="store_const", const="copy", help="copy the images")
+    mode.add_argument("--symlink", dest="mode", action="store_const", const="symlink", help="link to the images")
+    parser.add_argument("--check", action="store_true", help="decode every chosen image first")
+    args = parser.parse_args(argv)
+    settings = SplitSettings(args.train_portion, args.val_portion, args.seed, args.mode or "lists")
+    made = make_split(args.src, args.dst, settings, check=args.check)
+    verb = "already held" if made.existed else "now holds"
+    print(f"{args.dst} {verb} {made.train} + {made.val} images of {made.classes} classes")
+    print(f"next: {command('search', dataset='imagenet', stem='imagenet', data=args.dst)}")
+    return 0
+
+
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "search": search_command,
     "train": train_command,
     "evaluate": evaluate_command,
     "visualize": visualize_command,
     "benchmark": benchmark_command,
+    "imagenet-split": imagenet_split_command,
 }
 
 

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches: crop, flip, normalise, cutout, in plain NumPy."""
+"""Augmentation of whole batches: crop, flip, colours, normalise, cutout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from paddle_darts.errors import ConfigError
+from paddle_darts.data.autoaugment import POLICIES, auto_augment
+from paddle_darts.data.colour import jitter
+from paddle_darts.errors import ConfigError, unknown
 
 
 @dataclass(frozen=True)
@@ -17,18 +19,29 @@ class Augmentation:
 
     ``crop_padding`` [pixels] of black on every side before a random crop back to the old size; ``flip``
     mirrors left-right with probability 0.5; ``cutout_length`` [pixels] is the side of one erased box per
-    image (0: none). Raises ConfigError for negative lengths.
+    image (0: none). ``random_resized_crop`` is asked of the data set, before everything else. ``color_jitter``
+    holds the strengths of brightness, contrast, saturation and hue (see `colour.jitter`), ``auto_augment`` names a
+    policy (see `autoaugment.POLICIES`). Raises ConfigError for negative lengths or strengths, a hue above 0.5 and
+    unknown policies.
     """
 
     crop_padding: int = 0
     flip: bool = False
     cutout_length: int = 0
+    random_resized_crop: bool = False
+    color_jitter: tuple[float, float, float, float] | None = None
+    auto_augment: str | None = None
 
     def __post_init__(self) -> None:
         for field in ("crop_padding", "cutout_length"):
             value = getattr(self, field)
             if value < 0:
                 raise ConfigError(f"{field} must be 0 or more pixels, got {value}")
+        strengths = self.color_jitter or (0, 0, 0, 0)
+        if len(strengths) != 4 or min(strengths) < 0 or strengths[3] > 0.5:
+            raise ConfigError(f"color_jitter needs 4 strengths of 0 or more, the last (hue) up to 0.5, got {strengths}")
+        if self.auto_augment not in (None, *POLICIES):
+            raise ConfigError(unknown("AutoAugment policy", str(self.auto_augment), POLICIES))
 
 
 def cutout_mask(height: int, width: int, length: int, y: int, x: int) -> np.ndarray:
@@ -62,9 +75,11 @@ def augment(
 ) -> np.ndarray:
     """Augment and normalise a batch: uint8 [B, C, H, W] to ``dtype`` [B, C, H, W]; the input is not changed.
 
-    The order of the official DARTS transforms: random crop over black padding, flip, /255, normalise, cutout
-    (the box becomes 0, the mean colour). Everything random comes from ``rng``, drawn in this order, each step
-    only when it is on: crop rows [B], crop columns [B], flips [B], cutout rows [B], cutout columns [B].
+    The order of the official transforms: random crop over black padding, flip, colour jitter, AutoAugment, /255,
+    normalise, cutout (the box becomes 0, the mean colour). Everything random comes from ``rng``, drawn in this
+    order, each step only when it is on: crop rows [B], crop columns [B], flips [B], what `colour.jitter` and
+    `autoaugment.auto_augment` draw, cutout rows [B], cutout columns [B]. A random resized crop has been made
+    before, when the images were read (`Dataset.pixels`).
     """
     count, _, height, width = images_u8.shape
     out = images_u8
@@ -75,6 +90,10 @@ def augment(
     if augmentation.flip:
         flips = rng.random(count) < 0.5
         out = np.where(flips[:, None, None, None], out[..., ::-1], out)
+    if augmentation.color_jitter:
+        out = jitter(out, rng, augmentation.color_jitter)
+    if augmentation.auto_augment:
+        out = auto_augment(out, rng, augmentation.auto_augment)
     out = normalize(out, mean, std, dtype)
     if augmentation.cutout_length:
         length = augmentation.cutout_length

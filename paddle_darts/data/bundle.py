@@ -1,4 +1,4 @@
-"""Data sets in memory: arrays of images and labels, and what belongs to them."""
+"""A data set by name: its parts, and what belongs to them."""
 
 from __future__ import annotations
 
@@ -8,32 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from paddle_darts.data.augment import Augmentation
-from paddle_darts.errors import ConfigError, DataError
-
-
-@dataclass(frozen=True, eq=False)
-class ArrayDataset:
-    """Images uint8 [N, C, H, W] and their labels int64 [N]; raises DataError when the two do not fit."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
-        if images.ndim != 4 or images.dtype != np.uint8:
-            raise DataError(f"images must be uint8 [N, C, H, W], got {images.dtype} {list(images.shape)}")
-        if labels.shape != images.shape[:1] or labels.dtype != np.int64:
-            raise DataError(
-                f"labels must be int64 [{len(images)}] for {len(images)} images, "
-                f"got {labels.dtype} {list(labels.shape)}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def subset(self, indices: np.ndarray | slice) -> ArrayDataset:
-        """The images at ``indices``, in that order (a slice shares memory)."""
-        return ArrayDataset(self.images[indices], self.labels[indices])
+from paddle_darts.data.dataset import ArrayDataset, Dataset
+from paddle_darts.errors import ConfigError
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,13 +19,14 @@ class DataBundle:
     ``valid`` is None unless the data come with an own validation part. ``mean`` and ``std`` are per channel
     for images scaled to [0, 1]. ``augmentation`` and ``split`` ("contiguous" or "stratified", see
     `split_search`) are defaults that a recipe may replace. ``source`` says where the data came from;
-    ``checksum`` is the md5 of the archive, or of the content where there is no archive.
+    ``checksum`` is the md5 of the archive, or of the content where there is no archive (for image lists: of the
+    list). ``auto_augment`` is the AutoAugment policy that suits the data, for those who ask for one.
     """
 
     name: str
-    train: ArrayDataset
-    valid: ArrayDataset | None
-    test: ArrayDataset
+    train: Dataset
+    valid: Dataset | None
+    test: Dataset
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -57,6 +34,7 @@ class DataBundle:
     split: str
     source: str
     checksum: str | None = None
+    auto_augment: str = "cifar10"
 
     @property
     def num_classes(self) -> int:
@@ -64,12 +42,12 @@ class DataBundle:
 
     @property
     def channels(self) -> int:
-        return self.train.images.shape[1]
+        return self.train.channels
 
     @property
     def image_size(self) -> int:
         """Height = width [pixels]."""
-        return self.train.images.shape[2]
+        return self.train.image_size
 
 
 def check_image_size(image_size: int | None) -> None:

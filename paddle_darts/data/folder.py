@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +13,7 @@ from paddle_darts.data.bundle import (
     content_md5,
     default_augmentation,
 )
-from paddle_darts.data.images import SUFFIXES, decode, probe
+from paddle_darts.data.images import SUFFIXES, decode, in_threads, probe
 from paddle_darts.data.registry import register_dataset
 from paddle_darts.data.split import TEST_SEED, split_off_test
 from paddle_darts.errors import DataError
@@ -119,7 +116,7 @@ def _common_classes(listed: dict[str, Files]) -> tuple[str, ...]:
 
 def _form(paths: list[Path], data: Path, image_size: int | None) -> tuple[int, int]:
     """Channels and side [pixels] of all images, from their headers."""
-    headers = list(_in_threads(probe, paths))
+    headers = list(in_threads(probe, paths))
     channels = 1 if all(grey for _, _, grey in headers) else 3
     if image_size is not None:
         return channels, image_size
@@ -141,16 +138,8 @@ def _decode_part(files: Files, classes: tuple[str, ...], channels: int, size: in
         raise DataError(
             f"{len(paths)} images of {size}x{size} do not fit into memory; use a smaller --image_size"
         ) from error
-    decoded = _in_threads(lambda path: decode(path, channels, size), paths)
+    decoded = in_threads(lambda path: decode(path, channels, size), paths)
     for target, image in zip(images, decoded, strict=True):
         target[:] = image
     labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(files[name]) for name in classes])
     return ArrayDataset(images, labels)
-
-
-def _in_threads(function, paths: list[Path]) -> Iterable:
-    """``function`` of every path in order; decoders release the interpreter lock, so threads help."""
-    step = 1024  # bounds what is decoded ahead of its use
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        for first in range(0, len(paths), step):
-            yield from pool.map(function, paths[first : first + step])

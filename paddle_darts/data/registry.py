@@ -36,7 +36,7 @@ def load_dataset(
     seed: int = 0,
     download: bool = True,
 ) -> DataBundle:
-    """Load a data set into memory.
+    """Load a data set: into memory, or for `imagenet` the names of its images.
 
     ``data`` is where it lies (a folder or an archive; `digits` needs none). ``image_size`` [pixels] resizes
     to squares. ``seed`` moves the random test part of a folder that has no ``test``: keep it the same in

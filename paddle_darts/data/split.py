@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from paddle_darts.data.bundle import ArrayDataset, DataBundle
+from paddle_darts.data.bundle import DataBundle
+from paddle_darts.data.dataset import ArrayDataset, Dataset
 from paddle_darts.errors import ConfigError, unknown
 
 SPLITS = ("contiguous", "stratified")
@@ -18,7 +19,7 @@ TEST_SEED = 20190423
 
 def split_search(
     bundle: DataBundle, train_portion: float = 0.5, split: str | None = None, seed: int = 0
-) -> tuple[ArrayDataset, ArrayDataset]:
+) -> tuple[Dataset, Dataset]:
     """The data that train the weights and the data that train the architecture, without a common image.
 
     ``split`` None means: the bundle's own validation part if it has one (used as it is), else the bundle's

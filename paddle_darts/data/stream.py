@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from paddle_darts.data.augment import Augmentation, augment
-from paddle_darts.data.bundle import ArrayDataset
+from paddle_darts.data.crops import draw_crops
+from paddle_darts.data.dataset import Dataset
 from paddle_darts.data.prefetch import prefetched
 from paddle_darts.errors import ConfigError, unknown
 
@@ -41,7 +42,7 @@ class BatchStream:
 
     def __init__(
         self,
-        dataset: ArrayDataset,
+        dataset: Dataset,
         batch_size: int,
         *,
         mean: Sequence[float],
@@ -58,7 +59,7 @@ class BatchStream:
             raise ConfigError(f"seed must be 0 or more, got {seed}")
         if draw not in ("permutation", "fresh"):
             raise ConfigError(unknown("draw", draw, ["permutation", "fresh"]))
-        self.dataset = dataset
+        self.dataset, self._total = dataset, len(dataset)
         self.batch_size = batch_size
         self.mean, self.std = tuple(mean), tuple(std)
         self.seed, self.name = seed, name
@@ -69,16 +70,18 @@ class BatchStream:
     @property
     def steps_per_epoch(self) -> int:
         """Batches of one pass: ceil(images / batch size)."""
-        return -(-len(self.dataset) // self.batch_size)
+        return -(-self._total // self.batch_size)
 
     def batch(self, epoch: int, index: int) -> Batch:
         """Batch ``index`` of pass ``epoch`` (both from 0); IndexError beyond the pass."""
         if epoch < 0 or not 0 <= index < self.steps_per_epoch:
             raise IndexError(f"batch {index} of epoch {epoch}: an epoch has {self.steps_per_epoch} batches")
         indices = self._indices(epoch, index)
+        rng = self._rng(_AUGMENT, epoch, index)
+        crops = draw_crops(rng, len(indices)) if self.augmentation.random_resized_crop else None
         images = augment(
-            self.dataset.images[indices],
-            rng=self._rng(_AUGMENT, epoch, index),
+            self.dataset.pixels(indices, crops),
+            rng=rng,
             augmentation=self.augmentation,
             mean=self.mean,
             std=self.std,
@@ -100,7 +103,7 @@ class BatchStream:
         return prefetched((self.pick(p) for p in count(position)), prefetch)
 
     def _indices(self, epoch: int, index: int) -> np.ndarray:
-        total = len(self.dataset)
+        total = self._total
         if self.draw == "fresh":
             rng = self._rng(_FRESH, epoch, index)
             return rng.choice(total, size=min(self.batch_size, total), replace=False)
@@ -111,7 +114,7 @@ class BatchStream:
         # One pair, replaced as a whole: the prefetching thread and its consumer may both come here.
         cached = self._last_order
         if cached is None or cached[0] != epoch:
-            total = len(self.dataset)
+            total = self._total
             order = self._rng(_ORDER, epoch).permutation(total) if self.shuffle else np.arange(total)
             cached = self._last_order = (epoch, order.astype(np.int64))
         return cached[1]

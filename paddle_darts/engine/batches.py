@@ -9,6 +9,7 @@ import paddle
 
 from paddle_darts.data import Augmentation, DataBundle
 from paddle_darts.data import Batch as ArrayBatch
+from paddle_darts.data.colour import STANDARD
 from paddle_darts.engine.config import DataSettings
 from paddle_darts.errors import ConfigError
 from paddle_darts.methods import Batch
@@ -44,12 +45,20 @@ def evaluate_batches(batches: Iterable[ArrayBatch], predict: Callable[[paddle.Te
 
 
 def augmentation(config: DataSettings, bundle: DataBundle) -> Augmentation:
-    """The training augmentation: what the settings say, else what suits the data set."""
+    """The training augmentation: what the settings say, else what suits the data set.
+
+    A random resized crop that is asked for takes the place of the data set's padded crop.
+    """
     default = bundle.augmentation
+    resized = default.random_resized_crop if config.random_resized_crop is None else config.random_resized_crop
+    padding = 0 if resized else default.crop_padding
     return Augmentation(
-        crop_padding=default.crop_padding if config.crop_padding is None else config.crop_padding,
+        crop_padding=padding if config.crop_padding is None else config.crop_padding,
         flip=default.flip if config.flip is None else config.flip,
         cutout_length=config.cutout_length if config.cutout else 0,
+        random_resized_crop=resized,
+        color_jitter=STANDARD if config.color_jitter else None,
+        auto_augment=bundle.auto_augment if config.auto_aug else None,
     )
 
 

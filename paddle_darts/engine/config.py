@@ -36,10 +36,13 @@ class DataSettings:
     Args:
         dataset: name of the data set.
         data: folder or archive with the data (default: downloaded where possible).
-        image_size: pixels; images are resized (default: as they are; 16 for digits).
+        image_size: pixels; images are resized (default: as they are; 16 for digits, 224 for imagenet).
         batch_size: images per step.
         crop_padding: random crop after padding by so many pixels (default: by data set).
         flip: random horizontal flips (default: by data set).
+        random_resized_crop: train on a random part of every image, resized (default: for imagenet).
+        color_jitter: change brightness, contrast, saturation (0.4) and hue (0.2) of training images at random.
+        auto_aug: AutoAugment; the ImageNet policy for imagenet, else that for CIFAR-10.
         cutout: zero a random box of every training image.
         cutout_length: side of that box in pixels.
         mean: mean per channel of images in [0, 1] (default: by data set).
@@ -52,6 +55,9 @@ class DataSettings:
     batch_size: int = 64
     crop_padding: int | None = None
     flip: bool | None = None
+    random_resized_crop: bool | None = None
+    color_jitter: bool = False
+    auto_aug: bool = False
     cutout: bool = False
     cutout_length: int = 16
     mean: list[float] | None = None
