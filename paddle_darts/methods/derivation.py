@@ -5,19 +5,17 @@ A table of strengths is an array [edges, ops]; row = offset(node) + source, colu
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from paddle_darts.errors import ConfigError, GenotypeError
-from paddle_darts.genotypes import Edge, Genotype
+from paddle_darts.genotypes import Edge, Genotype, Link
 
 Strengths = Mapping[str, np.ndarray]
 Derivation = Callable[[Strengths], Genotype]
 
 SKIP = "skip_connect"
-log = logging.getLogger(__name__)
 
 
 def node_rows(steps: int) -> list[range]:
@@ -67,11 +65,10 @@ def darts_genotype(strengths: Strengths, primitives: tuple[str, ...], steps: int
     )
 
 
-def edge_row(edge: tuple, position: int) -> int:
-    """The row that an edge of a genotype came from; a pair (op, source) at ``position`` belongs to node
-    ``position // 2``, a triple (op, target, source) names its target."""
-    node = edge[1] - 2 if len(edge) == 3 else position // 2
-    return node * (node + 3) // 2 + edge[-1]
+def edge_row(link: Link) -> int:
+    """The row of the table that an edge of a genotype came from."""
+    node = link.target - 2
+    return node * (node + 3) // 2 + link.source
 
 
 def fewer_skips(derive: Derivation, strengths: Strengths, primitives: tuple[str, ...]) -> Iterator[Genotype]:
@@ -86,7 +83,7 @@ def fewer_skips(derive: Derivation, strengths: Strengths, primitives: tuple[str,
     while True:
         genotype = derive(current)
         yield genotype
-        rows = sorted(edge_row(edge, k) for k, edge in enumerate(genotype.normal) if edge[0] == SKIP)
+        rows = sorted(edge_row(link) for link in genotype.links("normal") if link.op == SKIP)
         skips = {row: current["normal"][row, primitives.index(SKIP)] for row in rows}
         reducible = [row for row in rows if skips[row] > 0]
         if not reducible:
@@ -99,7 +96,7 @@ def genotypes_by_skip_limit(
 ) -> dict[int, Genotype]:
     """For every limit the first genotype of :func:`fewer_skips` whose normal cell keeps to it, by falling limit.
 
-    Limits that cannot be kept are left out with a warning. ConfigError for a limit below 0.
+    Limits that cannot be kept are left out. ConfigError for a limit below 0.
     """
     wanted = sorted(set(limits), reverse=True)
     if wanted and wanted[-1] < 0:
@@ -110,13 +107,7 @@ def genotypes_by_skip_limit(
         while wanted and skips <= wanted[0]:
             found[wanted.pop(0)] = genotype
         if not wanted:
-            return found
-    log.warning(
-        "the normal cell keeps %d skip connections, because the other operations there have strength 0; "
-        "no genotype for a limit of %s",
-        skips,
-        ", ".join(map(str, wanted)),
-    )
+            break
     return found
 
 

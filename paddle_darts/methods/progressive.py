@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -55,8 +56,8 @@ def on_probabilities(alphas: np.ndarray, switches: np.ndarray) -> np.ndarray:
     official program does for few operations: decisions compare edges for equality, so the last bit counts.
     """
     table = spread(np.asarray(alphas, dtype=np.float32), switches)
-    largest = np.where(switches, table, np.float32(-np.inf)).max(axis=1, keepdims=True)
-    powers = np.where(switches, np.exp(table - largest), np.float32(0))
+    table[~switches] = -np.inf
+    powers = np.exp(table - table.max(axis=1, keepdims=True))
     return powers / np.add.accumulate(powers, axis=1)[:, -1:]
 
 
@@ -127,10 +128,7 @@ def restricted_genotype(
 
     GenotypeError where the official program would not end: every other operation of the edges has probability 0.
     """
-
-    def derive(tables: Strengths) -> Genotype:
-        return progressive_genotype(tables, switches, primitives, steps, multiplier)
-
+    derive = partial(progressive_genotype, switches=switches, primitives=primitives, steps=steps, multiplier=multiplier)
     return limit_skips(derive, strengths, max_skips, primitives)
 
 
@@ -142,11 +140,15 @@ def restricted_genotypes(
     Limits above the number of skips have the unrestricted genotype; limits that cannot be kept are left out with a
     warning.
     """
-
-    def derive(tables: Strengths) -> Genotype:
-        return progressive_genotype(tables, switches, primitives, steps, multiplier)
-
-    return genotypes_by_skip_limit(derive, strengths, range(2 * steps + 1), primitives)
+    derive = partial(progressive_genotype, switches=switches, primitives=primitives, steps=steps, multiplier=multiplier)
+    found = genotypes_by_skip_limit(derive, strengths, range(2 * steps, -1, -1), primitives)
+    lowest = min(found)
+    if lowest:
+        log.warning(
+            "no genotype with less than %d skip connections: the other operations of their edges have probability 0",
+            lowest,
+        )
+    return found
 
 
 def with_none_genotype(

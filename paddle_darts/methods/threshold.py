@@ -7,7 +7,7 @@ node may have no input, one or several per edge. `none` never counts, though Fai
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import paddle
@@ -87,6 +87,14 @@ def parse_cell(
     return THRESHOLD_METHODS[parse_method](strengths, primitives, steps, threshold)
 
 
+def dead_cell(kind: str, edges: list[Triple], highest: float, threshold: float) -> str:
+    """Why a cell has no use, for messages."""
+    cell = "reduction" if kind == "reduce" else kind
+    if edges:
+        return f"no operation on an edge from the inputs reaches the threshold {threshold:g} in the {cell} cell"
+    return f"no operation reaches the threshold {threshold:g} in the {cell} cell (highest: {highest:.4g})"
+
+
 def threshold_genotype(
     strengths: Strengths,
     primitives: tuple[str, ...],
@@ -98,19 +106,19 @@ def threshold_genotype(
 ) -> Genotype:
     """The genotype of both cell kinds by a rule of ``PARSE_METHODS``.
 
-    ``multiplier`` counts for "darts" only; the output of a cell by threshold is made of all its nodes. A cell that
-    would be empty raises GenotypeError, or with ``fallback="darts"`` takes the edges of DARTS' rule, with a warning
-    (the official program crashes later).
+    ``multiplier`` counts for "darts" only; the output of a cell by threshold is made of all its nodes. A cell without
+    an edge from its inputs raises GenotypeError, or with ``fallback="darts"`` takes the edges of DARTS' rule, with a
+    warning (the official program crashes later).
     """
     if fallback not in (None, "darts"):
         raise ConfigError(unknown("fallback", str(fallback), ("darts",)))
     if parse_method == "darts":
         return darts_genotype(strengths, primitives, steps, multiplier)
     cells = {kind: parse_cell(strengths[kind], primitives, steps, parse_method, threshold) for kind in strengths}
-    for kind in [kind for kind, edges in cells.items() if not edges]:
-        highest = float(without_none(strengths[kind], primitives).max())
-        name = {"reduce": "reduction"}.get(kind, kind)
-        message = f"no operation reaches the threshold {threshold:g} in the {name} cell (highest: {highest:.4g})"
+    for kind, edges in cells.items():
+        if any(source < 2 for _, _, source in edges):
+            continue
+        message = dead_cell(kind, edges, without_none(strengths[kind], primitives).max(), threshold)
         if fallback is None:
             raise GenotypeError(f"{message}; lower it, or let the cell fall back to the rule 'darts'")
         log.warning("%s; its edges are those of the rule 'darts'", message)
@@ -125,7 +133,7 @@ ZERO_ONE_LOSSES: dict[str, Callable[[paddle.Tensor], paddle.Tensor]] = {
 }
 
 
-def zero_one_loss(alphas: Sequence[paddle.Tensor], form: str = "l2") -> paddle.Tensor:
+def zero_one_loss(alphas: Iterable[paddle.Tensor], form: str = "l2") -> paddle.Tensor:
     """How undecided the sigmoids of ``alphas`` are, 0-D: minus the mean distance to 1/2 over all entries together.
 
     "l2" squares the distance (range -1/4 to 0), "l1" takes its size (-1/2 to 0). FairDARTS adds ten times this to the

@@ -5,8 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paddle_darts.genotypes import PRIMITIVES, Edge
-from paddle_darts.methods.derivation import darts_genotype, top_two_per_node
+from paddle_darts.errors import ConfigError, GenotypeError
+from paddle_darts.genotypes import PRIMITIVES, Edge, Link
+from paddle_darts.methods.derivation import (
+    darts_genotype,
+    edge_row,
+    fewer_skips,
+    genotypes_by_skip_limit,
+    limit_skips,
+    node_rows,
+    top_two_per_node,
+)
 
 COLUMN = {name: k for k, name in enumerate(PRIMITIVES)}
 
@@ -99,3 +108,128 @@ def test_two_different_and_strongest_sources_per_node(steps, seed, levels):
         for edge in pair:
             assert COLUMN[edge.op] == 1 + candidates[edge.source].argmax()
         start += node + 2
+
+
+def test_rows_of_nodes_and_edges():
+    assert node_rows(3) == [range(2), range(2, 5), range(5, 9)]
+    for node, rows in enumerate(node_rows(4)):
+        assert [edge_row(Link("none", source, node + 2)) for source in range(node + 2)] == list(rows)
+
+
+def test_none_counts_only_when_told():
+    strengths = table(2, r0_none=0.9, r1_sep_conv_3x3=0.5)
+    assert top_two_per_node(strengths, PRIMITIVES, 1, none_counts=True) == [Edge("none", 0), Edge("sep_conv_3x3", 1)]
+
+
+def derive(strengths, steps=2):
+    return darts_genotype(strengths, PRIMITIVES, steps, steps)
+
+
+def cells(normal, reduce=None):
+    return {"normal": normal, "reduce": table(len(normal)) if reduce is None else reduce}
+
+
+def limited(strengths, limit):
+    return limit_skips(derive, strengths, limit, PRIMITIVES)
+
+
+THREE_SKIPS = {"r0_skip_connect": 0.5, "r2_skip_connect": 0.3, "r3_skip_connect": 0.4, "r1_sep_conv_3x3": 0.6}
+
+
+def test_a_genotype_within_the_limit_is_returned_as_it_is():
+    strengths = cells(table(5, **THREE_SKIPS))
+    assert limited(strengths, 3) == limited(strengths, 8) == derive(strengths)
+
+
+def test_the_weakest_skip_falls_back_to_the_next_best_operation():
+    strengths = cells(table(5, r2_dil_conv_5x5=0.2, **THREE_SKIPS))
+    assert limited(strengths, 2).normal == (
+        Edge("sep_conv_3x3", 1),
+        Edge("skip_connect", 0),
+        Edge("skip_connect", 1),
+        Edge("dil_conv_5x5", 0),
+    )
+
+
+def test_an_edge_without_its_skip_may_lose_its_place():
+    strengths = cells(table(5, r4_sep_conv_5x5=0.2, **THREE_SKIPS))
+    assert limited(strengths, 2).normal[2:] == (Edge("skip_connect", 1), Edge("sep_conv_5x5", 2))
+
+
+def test_the_edge_that_moves_up_may_be_a_skip_itself():
+    strengths = cells(table(5, r4_skip_connect=0.2, **THREE_SKIPS))
+    genotypes = list(fewer_skips(derive, strengths, PRIMITIVES))
+    assert [g.count("skip_connect", "normal") for g in genotypes] == [3, 3, 2, 1, 0]
+    assert genotypes[1].normal[2:] == (Edge("skip_connect", 1), Edge("skip_connect", 2))
+    assert genotypes[2].normal[2:] == (Edge("skip_connect", 1), Edge("max_pool_3x3", 0))
+    assert limited(strengths, 2) == genotypes[2]
+
+
+def test_of_equal_skips_the_first_row_goes():
+    strengths = cells(table(2, r0_skip_connect=0.5, r1_skip_connect=0.5))
+    assert limit_skips(lambda s: derive(s, 1), strengths, 1, PRIMITIVES).normal == (
+        Edge("skip_connect", 1),
+        Edge("max_pool_3x3", 0),
+    )
+
+
+def test_only_the_normal_cell_is_limited_and_the_strengths_stay():
+    full = table(5, **THREE_SKIPS)
+    strengths = cells(full.copy(), full.copy())
+    found = limited(strengths, 0)
+    assert found.count("skip_connect", "normal") == 0 and found.count("skip_connect", "reduce") == 3
+    np.testing.assert_array_equal(strengths["normal"], full)
+    np.testing.assert_array_equal(strengths["reduce"], full)
+
+
+def only_skips(strengths):
+    """Derives from a space in which skips are all there is."""
+    return darts_genotype({k: t[:, [3]] for k, t in strengths.items()}, ("skip_connect",), 1, 1)
+
+
+def test_a_limit_that_cannot_be_kept():
+    with pytest.raises(GenotypeError, match=r"cannot keep to 1 skip.*strength 0"):
+        limit_skips(only_skips, cells(table(2)), 1, PRIMITIVES)
+    assert set(genotypes_by_skip_limit(only_skips, cells(table(2)), (1, 3, 2), PRIMITIVES)) == {3, 2}
+
+
+def test_a_skip_without_strength_does_not_hide_one_that_can_go():
+    strengths = cells(table(2, r1_skip_connect=0.5))
+    strengths["normal"][0] = 0
+
+    def derived(tables):  # the first edge is a skip whatever its strength
+        second = top_two_per_node(tables["normal"][[1, 1]], PRIMITIVES, 1)[0].op
+        return derive(cells(table(2, r0_skip_connect=0.9, **{f"r1_{second}": 0.8})), 1)
+
+    assert derived(strengths).count("skip_connect", "normal") == 2
+    assert limit_skips(derived, strengths, 1, PRIMITIVES).normal[1] == Edge("max_pool_3x3", 1)
+
+
+def test_a_negative_limit_is_refused():
+    with pytest.raises(ConfigError, match="0 or more, got -1"):
+        limited(cells(table(5)), -1)
+
+
+def test_a_space_without_skips_has_nothing_to_limit():
+    strengths = {kind: np.array([[0.9, 0.1], [0.2, 0.8]], dtype="float32") for kind in ("normal", "reduce")}
+    primitives = ("max_pool_3x3", "sep_conv_3x3")
+    found = limit_skips(lambda s: darts_genotype(s, primitives, 1, 1), strengths, 0, primitives)
+    assert found.normal == (Edge("max_pool_3x3", 0), Edge("sep_conv_3x3", 1))
+
+
+@given(st.integers(1, 4), st.integers(0, 2**32 - 1), st.integers(2, 30))
+def test_every_limit_can_be_kept_when_all_operations_have_strength(steps, seed, levels):
+    """Without any skip the cell is the one that is derived when skips have no strength from the start."""
+    rows = node_rows(steps)[-1].stop
+    values = np.random.default_rng(seed).integers(1, levels, (rows, 8))
+    values[:, COLUMN["skip_connect"]] += levels // 2
+    strengths = cells((values / np.float32(levels)).astype("float32"))
+    found = genotypes_by_skip_limit(lambda s: derive(s, steps), strengths, range(2 * steps + 1), PRIMITIVES)
+    assert list(found) == list(range(2 * steps, -1, -1))
+    for limit, genotype in found.items():
+        assert genotype.count("skip_connect", "normal") <= limit
+        assert genotype == limit_skips(lambda s: derive(s, steps), strengths, limit, PRIMITIVES)
+        assert genotype.reduce == derive(strengths, steps).reduce
+    bare = {kind: t.copy() for kind, t in strengths.items()}
+    bare["normal"][:, COLUMN["skip_connect"]] = 0
+    assert found[0] == derive(bare, steps)
