@@ -1,95 +1,27 @@
 """The networks that are trained from a genotype: NetworkCIFAR and NetworkImageNet.
 
 Layer and parameter names follow the official programs, so that their checkpoints load. Sources: quark0/darts,
-cnn/model.py; the heads of PC-DARTS and P-DARTS.
+cnn/model.py; the heads of PC-DARTS and P-DARTS; the cells of FairDARTS. The form of the genotype's edges decides which
+cells are built, its options which heads and norms.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import numpy as np
 import paddle
 from paddle import nn
 from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.genotypes import Edge, Genotype
-from paddle_darts.kernels.plan import NONE, Plan
-from paddle_darts.networks.fused import Link, cell_plan, plan_of, run, stem, usable
+from paddle_darts.genotypes import Genotype
+from paddle_darts.networks.evaluation_cells import EvaluationCell, SparseEvaluationCell
+from paddle_darts.networks.fused import stem
 from paddle_darts.networks.stems import AuxiliaryHead, cifar_stem, global_pool, imagenet_stems
-from paddle_darts.nn.blocks import Zero, cell_input
-from paddle_darts.nn.drop import RandomSource, drop_path_factors, scale_samples
+from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import linear, running_statistics, tracking_statistics
 from paddle_darts.spaces.base import CellSpace
-from paddle_darts.spaces.darts import DARTS, cell_kinds, edge_stride
-
-
-class EvaluationCell(nn.Layer):
-    """One cell with the two chosen edges per node.
-
-    ``_ops[k]`` is the op of the k-th pair of the genotype; pairs 2i and 2i+1 feed node i. Every op output except
-    that of an identity is subject to drop path, in the order node by node, first input then second.
-    """
-
-    def __init__(
-        self,
-        space: CellSpace,
-        edges: tuple[Edge, ...],
-        concat: tuple[int, ...],
-        c_prev_prev: int,
-        c_prev: int,
-        channels: int,
-        reduction: bool,
-        reduction_prev: bool,
-    ) -> None:
-        super().__init__()
-        self.preprocess0 = cell_input(c_prev_prev, channels, reduction_prev, affine=True)
-        self.preprocess1 = cell_input(c_prev, channels, False, affine=True)
-        self._ops = nn.LayerList(
-            [space.build(edge.op, channels, edge_stride(reduction, edge.source), True) for edge in edges]
-        )
-        self._sources = [edge.source for edge in edges]
-        self._concat = concat
-        self._stride = 2 if reduction else 1
-        self.out_channels = len(concat) * channels
-
-    def forward(self, s0: paddle.Tensor, s1: paddle.Tensor, drop_prob: float, source: RandomSource) -> paddle.Tensor:
-        factors = {}
-        if drop_prob > 0.0:
-            dropped = [k for k, op in enumerate(self._ops) if not isinstance(op, nn.Identity)]
-            factors = {k: drop_path_factors(s0.shape[0], drop_prob, source) for k in dropped}
-        fused = self._fused(s0, s1, factors)
-        return self._by_operator(s0, s1, factors) if fused is None else fused
-
-    def _fused(self, s0: paddle.Tensor, s1: paddle.Tensor, factors: dict[int, np.ndarray]) -> paddle.Tensor | None:
-        """The cell as one call of the CPU kernels; None if they cannot."""
-        if not usable(s1, self._stride):
-            return None
-        rows = {k: row for row, k in enumerate(factors)}
-
-        def write() -> Plan:
-            links = [Link(op, self._sources[k], 2 + k // 2, scale=rows.get(k, NONE)) for k, op in enumerate(self._ops)]
-            strides = [self._stride] * (len(links) // 2)
-            inputs, preprocess = [s0.shape[1], s1.shape[1]], [self.preprocess0, self.preprocess1]
-            return cell_plan(inputs, preprocess, strides, links, self._concat, self.training)
-
-        scales = paddle.to_tensor(np.stack(list(factors.values())), dtype=s0.dtype) if factors else None
-        plan = plan_of(self, (self.training, bool(factors)), write)
-        return None if plan is None else run(plan, [s0, s1], self.training, scales=scales)
-
-    def _by_operator(self, s0: paddle.Tensor, s1: paddle.Tensor, factors: dict[int, np.ndarray]) -> paddle.Tensor:
-        """The cell op by op."""
-        states = [self.preprocess0(s0), self.preprocess1(s1)]
-        for node in range(len(self._sources) // 2):
-            inputs = []
-            for k in (2 * node, 2 * node + 1):
-                op, y = self._ops[k], self._ops[k](states[self._sources[k]])
-                inputs.append((op, scale_samples(y, factors[k]) if k in factors else y))
-            # adding the zeros of `none` changes nothing; a node of two `none` is all zeros
-            real = [y for op, y in inputs if not isinstance(op, Zero)] or [inputs[0][1]]
-            states.append(real[0] if len(real) == 1 else real[0] + real[1])
-        return paddle.concat([states[i] for i in self._concat], axis=1)
+from paddle_darts.spaces.darts import DARTS, cell_kinds
 
 
 class _EvaluationNetwork(nn.Layer, ABC):
@@ -129,10 +61,7 @@ class _EvaluationNetwork(nn.Layer, ABC):
         for index, kind in enumerate(cell_kinds(layers, genotype.network.reductions)):
             reduction = kind == "reduce"
             channels = channels * 2 if reduction else channels
-            edges, concat = (
-                (genotype.reduce, genotype.reduce_concat) if reduction else (genotype.normal, genotype.normal_concat)
-            )
-            cell = EvaluationCell(space, edges, concat, c_prev_prev, c_prev, channels, reduction, reduction_prev)
+            cell = build_cell(space, genotype, kind, c_prev_prev, c_prev, channels, reduction_prev)
             self.cells.append(cell)
             reduction_prev = reduction
             c_prev_prev, c_prev = c_prev, cell.out_channels
@@ -218,6 +147,22 @@ class NetworkImageNet(_EvaluationNetwork):
     def _stem_states(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
         s0 = stem(self.stem0, x)
         return s0, stem(self.stem1, s0)
+
+
+def build_cell(
+    space: CellSpace,
+    genotype: Genotype,
+    kind: str,
+    c_prev_prev: int,
+    c_prev: int,
+    channels: int,
+    reduction_prev: bool,
+) -> EvaluationCell | SparseEvaluationCell:
+    """The ``kind`` ("normal" or "reduce") cell of a genotype, whichever form its edges ask for."""
+    size = (c_prev_prev, c_prev, channels, kind == "reduce", reduction_prev, genotype.network.pool_bn)
+    if genotype.sparse:
+        return SparseEvaluationCell(space, getattr(genotype, kind), *size)
+    return EvaluationCell(space, getattr(genotype, kind), genotype.outputs(kind), *size)
 
 
 STEMS = {"cifar": NetworkCIFAR, "imagenet": NetworkImageNet}
