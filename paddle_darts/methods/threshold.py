@@ -114,7 +114,8 @@ def threshold_genotype(
         raise ConfigError(unknown("fallback", str(fallback), ("darts",)))
     if parse_method == "darts":
         return darts_genotype(strengths, primitives, steps, multiplier)
-    cells = {kind: parse_cell(strengths[kind], primitives, steps, parse_method, threshold) for kind in strengths}
+    kinds = ("normal", "reduce")
+    cells = {kind: parse_cell(strengths[kind], primitives, steps, parse_method, threshold) for kind in kinds}
     for kind, edges in cells.items():
         if any(source < 2 for _, _, source in edges):
             continue

@@ -56,7 +56,7 @@ def check_final(
     unrestricted = last = progressive_genotype(*setting)
     restricted = restricted_genotypes(*setting)
     found: list[tuple[int | None, Genotype]] = [(None, unrestricted)]
-    for limit in a["max_sk_sequence"]:
+    for limit in (min(limit, 2 * steps) for limit in a["max_sk_sequence"]):
         assert restricted_genotype(*setting, limit) == restricted[limit]
         if last.count("skip_connect", "normal") > limit:
             last = restricted[limit]
