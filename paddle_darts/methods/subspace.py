@@ -25,7 +25,9 @@ from paddle_darts.nn.drop import RandomSource
 KINDS = ("normal", "reduce")
 SPACE_TYPES = ("static", "shrink", "expand")
 SALIENCY_TYPES = ("simple", "all")
-_OFF = 1e30  # what is subtracted from an inactive logit: its exponential is exactly zero in any precision
+_OFF = (
+    1e30  # taken from an inactive logit; Paddle's softmax leaves it exp(-64), too little to count, which `* on` removes
+)
 
 
 @dataclass(frozen=True)
