@@ -49,7 +49,8 @@ def draw(concentrations: np.ndarray, source: RandomSource, mask: np.ndarray | No
     proportion to its concentration.
     """
     c = np.maximum(concentrations.astype("float64"), _LEAST_CONCENTRATION)
-    sample = np.array(source.dirichlet(c), dtype="float64")
+    with np.errstate(invalid="ignore"):  # a row of zeros divided by its sum; it is replaced below
+        sample = np.array(source.dirichlet(c), dtype="float64")
     inside = np.ones(c.shape, dtype=bool) if mask is None else mask.astype(bool)
     for row in np.flatnonzero(~((sample * inside).sum(axis=1) >= _LEAST_SUM) & inside.any(axis=1)):
         candidates = np.flatnonzero(inside[row])
