@@ -128,8 +128,9 @@ def mixing_weights(
     p = softmax of alpha over the active entries of a row, q = sigmoid(beta). "simple": p * q. "all": p times the
     probability of the row's whole mask, the product of q where active and 1 - q elsewhere; with ``norm`` that product
     cancels and beta learns nothing. ``norm`` divides each row by its sum. ``gumbel``: standard Gumbel noise
-    [edges, ops] added to log softmax(alpha) over all operations, then divided by the temperature ``tau``. Inactive
-    entries, and rows without an active one, are exactly zero.
+    [edges, ops] added to alpha before the division by the temperature ``tau`` (the authors add it to log
+    softmax(alpha), which differs by a constant per row). Inactive entries, and rows without an active one, are
+    exactly zero.
     """
     if saliency_type not in SALIENCY_TYPES:
         raise ConfigError(unknown("saliency type", saliency_type, SALIENCY_TYPES))
@@ -137,7 +138,7 @@ def mixing_weights(
     logits = alpha
     if gumbel is not None:
         noise = paddle.to_tensor(gumbel, dtype=alpha.dtype, place=alpha.place)
-        logits = (F.log_softmax(alpha, axis=-1) + noise) / tau
+        logits = (alpha + noise) / tau
     weights = F.softmax(logits * on + (on - 1) * _OFF, axis=-1) * on
     if saliency_type == "simple":
         weights = weights * F.sigmoid(beta)

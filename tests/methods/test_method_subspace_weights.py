@@ -46,7 +46,7 @@ def test_weights(kind, norm, dtype):
 
 
 def test_weights_with_noise():
-    """The noise is added to the logarithms over all operations, active or not."""
+    """As the authors write it, with logarithms of the softmax over all operations, active or not."""
     alpha, beta = tables(2)
     noise = np.random.default_rng(3).gumbel(size=MASK.shape)
     got = weights(alpha, beta, MASK, norm=False, gumbel=noise, tau=0.3)
