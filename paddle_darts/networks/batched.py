@@ -15,10 +15,13 @@ import paddle
 from paddle.nn import functional as F
 
 from paddle_darts.networks.batched_plan import Batch, Block, Fan, Kernel, plan_of
+from paddle_darts.networks.draws import Draws
 from paddle_darts.networks.mix import CellMix
+from paddle_darts.networks.partial import bypass, joined
 from paddle_darts.nn.blocks import Zero
 from paddle_darts.nn.layers import batch_norm
 from paddle_darts.nn.stages import shifted
+from paddle_darts.spaces.darts import edge_stride
 
 if TYPE_CHECKING:
     from paddle_darts.networks.supernet import SearchCell
@@ -27,36 +30,64 @@ Tensors = list[paddle.Tensor]
 Kernels = dict[Kernel, paddle.Tensor]
 
 
-def mixed_cell(cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix) -> paddle.Tensor:
+def mixed_cell(cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix, draws: Draws) -> paddle.Tensor:
     """The output [B, multiplier*C, h, w] of a search cell for the outputs ``s0``, ``s1`` of the two cells before."""
-    plan = plan_of(cell, mix.active)
+    plan = plan_of(cell, mix.active, bool(draws.masks))
     kernels, weights = plan.kernels(), plan.weights(mix.ops, mix.edges)
-    states = [cell.preprocess0(s0), cell.preprocess1(s1)]
+    states, width = [cell.preprocess0(s0), cell.preprocess1(s1)], cell.channels // cell.parts
     zeros = Zero(2 if cell.reduction else 1)(states[0])
-    ahead: paddle.Tensor | None = None  # [B, nodes, C*h*w]: what the nodes still to come have received so far
+    mixed, passed = _Nodes(zeros[:, :width]), _Nodes(zeros[:, width:])
     for number, fan in enumerate(plan.fans):
-        given = None if weights[number] is None else _spread(fan, states[number], weights[number], kernels)
-        if mix.offset is not None:
-            # also where only `none` was chosen: the gradient of what was not chosen passes through here
-            given = zeros.flatten(1).unsqueeze(1) if given is None else given
-            given = given + paddle.gather(mix.offset, fan.rows).unsqueeze(1)
-        if given is not None:
-            ahead = given if ahead is None else ahead + given
+        x = states[number] if fan.matters else states[number].detach()
+        offset = None if mix.offset is None else paddle.gather(mix.offset, fan.rows)
+        part = x if cell.parts == 1 else x[:, :width]
+        given = None if weights[number] is None else _spread(fan, part, weights[number], kernels, draws)
+        mixed.receive(given, offset)
+        if cell.parts > 1:
+            rest = bypass(x, width, edge_stride(cell.reduction, number))
+            passed.receive(_pass_by(fan, rest, mix.edges), offset)
         if number > 0:
-            node, ahead = _first(ahead)
-            states.append(zeros if node is None else node.reshape(zeros.shape))
+            node = mixed.first()
+            states.append(node if cell.parts == 1 else joined(node, passed.first(), cell.parts, cell.sampling))
     return paddle.concat(states[-cell.multiplier :], axis=1)
 
 
-def _first(ahead: paddle.Tensor | None) -> tuple[paddle.Tensor | None, paddle.Tensor | None]:
-    """What the first node has received, and what the others have."""
-    if ahead is None or ahead.shape[1] == 1:
-        return ahead, None
-    first, others = paddle.split(ahead, [1, ahead.shape[1] - 1], axis=1)
-    return first, others
+class _Nodes:
+    """What the nodes still to come have received so far, each in the form of ``zeros`` [B, c, h, w]."""
+
+    def __init__(self, zeros: paddle.Tensor) -> None:
+        self._zeros = zeros
+        self._ahead: paddle.Tensor | None = None  # [B, nodes, c*h*w]
+
+    def receive(self, given: paddle.Tensor | None, offset: paddle.Tensor | None) -> None:
+        """Adds what a fan gives to them [B, nodes, c*h*w], and the scalars ``offset`` [nodes]."""
+        if offset is not None:
+            # also where only `none` was chosen: the gradient of what was not chosen passes through here
+            given = self._zeros.flatten(1).unsqueeze(1) if given is None else given
+            given = given + offset.unsqueeze(1)
+        if given is not None:
+            self._ahead = given if self._ahead is None else self._ahead + given
+
+    def first(self) -> paddle.Tensor:
+        """What the first of them has received; the others are still to come."""
+        node, ahead = self._ahead, None
+        if node is not None and node.shape[1] > 1:
+            node, ahead = paddle.split(node, [1, node.shape[1] - 1], axis=1)
+        self._ahead = ahead
+        return self._zeros if node is None else node.reshape(self._zeros.shape)
 
 
-def _spread(fan: Fan, x: paddle.Tensor, weights: paddle.Tensor, kernels: Kernels) -> paddle.Tensor:
+def _pass_by(fan: Fan, rest: paddle.Tensor, edges: paddle.Tensor | None) -> paddle.Tensor | None:
+    """What passes by the edges of a fan [B, nodes, c*h*w], for the channels ``rest`` [B, c, h, w] of its state."""
+    if not fan.live.any():
+        return None
+    weights = paddle.to_tensor(fan.live, dtype=rest.dtype, place=rest.place)
+    if edges is not None:
+        weights = paddle.where(weights > 0, paddle.gather(edges, fan.rows), paddle.zeros_like(weights))
+    return paddle.matmul(weights.unsqueeze(1), rest.reshape([rest.shape[0], 1, -1]))
+
+
+def _spread(fan: Fan, x: paddle.Tensor, weights: paddle.Tensor, kernels: Kernels, draws: Draws) -> paddle.Tensor:
     """What the state ``x`` gives to the nodes after it [B, nodes, C*h*w], mixed by ``weights`` [nodes, maps]."""
     maps: Tensors = []
     shared = _Shared(x)
@@ -71,6 +102,7 @@ def _spread(fan: Fan, x: paddle.Tensor, weights: paddle.Tensor, kernels: Kernels
             maps.append(layer(x))
     if fan.identity:
         maps.append(x)
+    maps += [x * draws.masks[place] for place in fan.masked]
     return paddle.matmul(weights, _join(maps).reshape([x.shape[0], weights.shape[1], -1]))
 
 

@@ -8,7 +8,6 @@ of weights turns them into what the fan adds to the nodes.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,8 +17,9 @@ import numpy as np
 import paddle
 from paddle import nn
 
+from paddle_darts.networks.layer_cache import LayerCache, described_candidates
 from paddle_darts.nn.layers import BatchNorm
-from paddle_darts.nn.stages import Description, Identity, Nothing, Pooling, Stage, describe
+from paddle_darts.nn.stages import Description, Identity, Nothing, Pooling, Stage
 
 if TYPE_CHECKING:
     from paddle_darts.networks.supernet import SearchCell
@@ -84,22 +84,29 @@ class Fan:
     """What leaves one state.
 
     ``others`` are operations of unknown form, computed one by one, each with whether it matters (see :class:`Batch`).
-    ``rows`` are the numbers of the edges to the nodes, which are the last of the cell.
+    The identity is one map for all edges, or has a mask of its own for each (edge, column) of ``masked``. ``rows`` are
+    the numbers of the edges to the nodes, which are the last of the cell; ``live`` says which of them have anything
+    active. The fan ``matters`` if the output of the cell depends on its state through it.
     """
 
     batches: tuple[Batch, ...]
     pools: tuple[Pool, ...]
     others: tuple[tuple[nn.Layer, bool], ...]
     identity: bool
+    masked: tuple[tuple[int, int], ...]
     rows: paddle.Tensor
+    live: np.ndarray
+    matters: bool
 
 
 @dataclass(frozen=True, eq=False)
 class _Candidate:
-    """One active operation of one edge. ``weight`` is its position in the flat weights; it ``matters`` if the output
-    of the cell depends on its node."""
+    """One active operation of the edge ``row``. ``weight`` is its position in the flat weights; it ``matters`` if the
+    output of the cell depends on its node."""
 
     node: int
+    row: int
+    column: int
     weight: int
     what: Description | nn.Layer
     matters: bool
@@ -116,7 +123,8 @@ class CellPlan:
     """The fans of a cell's states 0, 1, ... in order.
 
     ``described`` are the operations of the ``edges`` (node, source), as layers where their form is unknown; ``active``
-    says which of them are on. The output joins the last ``multiplier`` nodes.
+    says which of them are on. The output joins the last ``multiplier`` nodes. ``partial``: some channels pass by every
+    edge with anything active. ``masked``: each identity has a mask of its own.
     """
 
     def __init__(
@@ -126,12 +134,16 @@ class CellPlan:
         active: np.ndarray | None,
         multiplier: int,
         training: bool,
+        partial: bool = False,
+        masked: bool = False,
     ) -> None:
         used = np.array([[not isinstance(what, Nothing) for what in row] for row in described])
+        live = np.ones(len(edges), dtype=bool) if active is None else active.any(axis=1)
         if active is not None:
             used &= active
         steps, width = 1 + max(node for node, _ in edges), used.shape[1]
-        reached = _reached(edges, used, steps, multiplier)
+        leads = live if partial else used.any(axis=1)
+        reached = _reached(edges, leads, steps, multiplier)
         self._kernels: dict[Hashable, list[Kernel]] = {}
         fans, index = [], []
         for state in range(steps + 1):
@@ -140,7 +152,9 @@ class CellPlan:
             if nodes != list(range(max(0, state - 1), steps)):
                 raise ValueError(f"state {state} needs one edge to every later node, it has edges to the nodes {nodes}")
             chosen = [
-                _Candidate(edges[row][0], row * width + column, described[row][column], edges[row][0] in reached)
+                _Candidate(
+                    edges[row][0], row, column, row * width + column, described[row][column], edges[row][0] in reached
+                )
                 for column in range(width)
                 for row in rows
                 if used[row, column]
@@ -148,7 +162,8 @@ class CellPlan:
             # first what matters: what is shared and computed for the others has no graph
             chosen.sort(key=lambda candidate: not candidate.matters)
             columns: Columns = []
-            fans.append(self._fan(chosen, rows, training, columns))
+            matters = any(leads[row] and edges[row][0] in reached for row in rows)
+            fans.append(self._fan(chosen, rows, live[rows], matters, training, masked, columns))
             index.append(np.full((len(nodes), len(columns)), used.size))
             for position, column in enumerate(columns):
                 for candidate in column:
@@ -182,7 +197,16 @@ class CellPlan:
             joined.update(zip(kernels, paddle.split(weights, sizes), strict=True))
         return joined
 
-    def _fan(self, chosen: list[_Candidate], rows: list[int], training: bool, columns: Columns) -> Fan:
+    def _fan(
+        self,
+        chosen: list[_Candidate],
+        rows: list[int],
+        live: np.ndarray,
+        matters: bool,
+        training: bool,
+        masked: bool,
+        columns: Columns,
+    ) -> Fan:
         """The fan of the ``chosen`` candidates; appends what its maps stand for to ``columns``, here and below."""
         runs: dict[Hashable, list[_Candidate]] = {}
         for candidate in chosen:
@@ -193,13 +217,16 @@ class CellPlan:
         others = [candidate for candidate in chosen if isinstance(candidate.what, nn.Layer)]
         columns += [[candidate] for candidate in others]
         identity = [candidate for candidate in chosen if isinstance(candidate.what, Identity)]
-        columns += [identity] if identity else []
+        columns += [[candidate] for candidate in identity] if masked else [identity] if identity else []
         return Fan(
             tuple(batches),
             tuple(pools),
             tuple((candidate.what, candidate.matters) for candidate in others),
-            bool(identity),
+            bool(identity) and not masked,
+            tuple((candidate.row, candidate.column) for candidate in identity) if masked else (),
             paddle.to_tensor(rows),
+            live,
+            matters,
         )
 
     def _batches(
@@ -244,12 +271,12 @@ class CellPlan:
                 yield Block(tuple(heads), pointwise, tuple(kernel(layers) for layers in dense))
 
 
-def _reached(edges: Sequence[tuple[int, int]], used: np.ndarray, steps: int, multiplier: int) -> set[int]:
-    """The nodes that the output of the cell depends on."""
+def _reached(edges: Sequence[tuple[int, int]], leads: np.ndarray, steps: int, multiplier: int) -> set[int]:
+    """The nodes that the output of the cell depends on, where the edges of ``leads`` carry something."""
     reached = set(range(steps - multiplier, steps))
     for row in sorted(range(len(edges)), key=lambda row: -edges[row][0]):
         node, source = edges[row]
-        if node in reached and source >= 2 and used[row].any():
+        if node in reached and source >= 2 and leads[row]:
             reached.add(source - 2)
     return reached
 
@@ -275,26 +302,25 @@ def _form(candidate: _Candidate, depth: int) -> Hashable | None:
     return None if stage is None else stage.form
 
 
-def _described_or_not(op: nn.Layer) -> Description | nn.Layer:
-    try:
-        return describe(op)
-    except TypeError:
-        return op
+_plans: LayerCache[CellPlan] = LayerCache()
 
 
-_described: weakref.WeakKeyDictionary[nn.Layer, list[list[Description | nn.Layer]]] = weakref.WeakKeyDictionary()
-_plans: weakref.WeakKeyDictionary[nn.Layer, dict[Hashable, CellPlan]] = weakref.WeakKeyDictionary()
-_KEPT = 4
+def plan_of(cell: SearchCell, active: np.ndarray | None, masked: bool = False) -> CellPlan:
+    """The plan of a cell; the last few are kept, since most methods change their masks rarely or never.
 
-
-def plan_of(cell: SearchCell, active: np.ndarray | None) -> CellPlan:
-    """The plan of a cell; a few are kept, since most methods change their masks rarely or never."""
-    kept = _plans.setdefault(cell, {})
-    key = (None if active is None else active.tobytes(), cell.training, paddle.get_device())
-    if key not in kept:
-        if cell not in _described:
-            _described[cell] = [[_described_or_not(op) for op in mixed._ops] for mixed in cell._ops]
-        if len(kept) >= _KEPT:
-            kept.clear()
-        kept[key] = CellPlan(cell.edges, _described[cell], active, cell.multiplier, cell.training)
-    return kept[key]
+    ``masked``: skip connections of stride 1 have dropout.
+    """
+    key = (None if active is None else active.tobytes(), masked, cell.training, paddle.get_device())
+    return _plans.get(
+        cell,
+        key,
+        lambda: CellPlan(
+            cell.edges,
+            described_candidates(cell),
+            active,
+            cell.multiplier,
+            cell.training,
+            partial=cell.parts > 1,
+            masked=masked,
+        ),
+    )

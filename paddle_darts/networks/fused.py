@@ -8,7 +8,6 @@ its own, so there each edge normalises for itself.
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,10 +19,12 @@ from paddle import nn
 from paddle_darts.kernels.cell import run_plan
 from paddle_darts.kernels.library import library
 from paddle_darts.kernels.plan import NONE, Plan, PlanBuilder, UnknownFormError
+from paddle_darts.networks.draws import Draws
+from paddle_darts.networks.layer_cache import LayerCache, described_candidates
 from paddle_darts.networks.mix import CellMix
 from paddle_darts.nn.blocks import Zero
 from paddle_darts.nn.layers import tracking_statistics
-from paddle_darts.nn.stages import Identity, Nothing, Pooling, describe
+from paddle_darts.nn.stages import Description, Identity, Nothing, Pooling, describe
 
 if TYPE_CHECKING:
     from paddle_darts.networks.supernet import SearchCell
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 class Link:
     """One operation of a cell: state ``target`` += coefficient * scale * ``layer`` (state ``source``)."""
 
-    layer: nn.Layer
+    layer: nn.Layer | Description
     source: int
     target: int
     coefficient: int = NONE
@@ -60,7 +61,7 @@ def _write_links(plan: PlanBuilder, states: Sequence[int], links: Sequence[Link]
 
     ``states`` are the maps of the states that links count in.
     """
-    described = [(link, describe(link.layer)) for link in links]
+    described = [(link, _described(link.layer)) for link in links]
     pools: dict[tuple[int, str, int, bool], int] = {}
 
     def pooled(link: Link, what: Pooling) -> int:
@@ -81,6 +82,10 @@ def _write_links(plan: PlanBuilder, states: Sequence[int], links: Sequence[Link]
             plan.add(pooled(link, what), target, link.coefficient, link.scale)
         elif not isinstance(what, Nothing):
             plan.conv(source, target, what, link.coefficient, link.scale)
+
+
+def _described(layer: nn.Layer | Description) -> Description:
+    return describe(layer) if isinstance(layer, nn.Layer) else layer
 
 
 def _pool_key(link: Link, what: Pooling) -> tuple[int, str, int, bool]:
@@ -113,30 +118,30 @@ def run(
     return run_plan(plan, inputs, coefficients, scales, training=training, track=tracking_statistics())
 
 
-_plans: weakref.WeakKeyDictionary[nn.Layer, dict[Hashable, Plan | None]] = weakref.WeakKeyDictionary()
-_KEPT = 8
+_plans: LayerCache[Plan | None] = LayerCache()
 
 
 def plan_of(owner: nn.Layer, key: Hashable, write: Callable[[], Plan]) -> Plan | None:
     """The plan that ``write`` makes; None when a layer of ``owner`` has a form that the kernels do not know.
 
-    A few are kept as long as ``owner`` lives, since masks change rarely or never.
+    The last few are kept as long as ``owner`` lives, since masks change rarely or never.
     """
-    kept = _plans.setdefault(owner, {})
-    if key not in kept:
-        if len(kept) >= _KEPT:
-            kept.clear()
+
+    def written() -> Plan | None:
         try:
-            kept[key] = write()
+            return write()
         except (TypeError, UnknownFormError):
-            kept[key] = None
-    return kept[key]
+            return None
+
+    return _plans.get(owner, key, written)
 
 
-def mixed_cell(cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix) -> paddle.Tensor | None:
+def mixed_cell(
+    cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix, draws: Draws
+) -> paddle.Tensor | None:
     """What :func:`paddle_darts.networks.batched.mixed_cell` computes, in one call; None if the kernels cannot."""
     stride = 2 if cell.reduction else 1
-    if not usable(s1, stride):
+    if cell.parts > 1 or draws.masks or not usable(s1, stride):
         return None
     (rows, columns), nodes = mix.ops.shape, cell.edges[-1][0] + 1
 
@@ -144,7 +149,7 @@ def mixed_cell(cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: Cell
         links = [
             Link(op, source, 2 + node, row * columns + column)
             for row, (node, source) in enumerate(cell.edges)
-            for column, op in enumerate(cell._ops[row]._ops)
+            for column, op in enumerate(described_candidates(cell)[row])
             if mix.active is None or mix.active[row, column]
         ]
         offsets = [] if mix.offset is None else [(2 + n, rows * columns + r) for r, (n, _) in enumerate(cell.edges)]

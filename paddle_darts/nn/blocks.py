@@ -104,6 +104,10 @@ class Zero(nn.Layer):
         return paddle.zeros(size, dtype=x.dtype)
 
 
+class SwitchedOff(Zero):
+    """The place of a candidate that a supernet does not have: it keeps the names and columns of the others."""
+
+
 def conv_7x1_1x7(channels: int, stride: int, affine: bool) -> nn.Sequential:
     """ReLU, 1x7 and 7x1 convolution (stride on one axis each), batch norm; only AmoebaNet's cells use it."""
     return nn.Sequential(

@@ -1,4 +1,4 @@
-"""Stochastic depth inside cells (drop path) and the source of its random numbers."""
+"""Stochastic depth inside cells (drop path), dropout, and the source of their random numbers."""
 
 from __future__ import annotations
 
@@ -57,6 +57,12 @@ def drop_path_factors(batch: int, drop_prob: float, source: RandomSource) -> np.
     """What each of ``batch`` samples is multiplied by: 0 with probability ``drop_prob``, else 1/keep. Shape [B]."""
     keep_prob = 1.0 - drop_prob
     return source.keep_mask(keep_prob, (batch,)).reshape(batch) / keep_prob
+
+
+def dropout_factors(shape: tuple[int, ...], drop_prob: float, source: RandomSource) -> np.ndarray:
+    """What each element of a map [B, C, H, W] is multiplied by: 0 with probability ``drop_prob``, else 1/keep."""
+    keep_prob = 1.0 - drop_prob
+    return source.keep_mask(keep_prob, shape).reshape(shape) / keep_prob
 
 
 def scale_samples(x: paddle.Tensor, factors: np.ndarray) -> paddle.Tensor:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import paddle
 from paddle import nn
+from paddle.nn import functional as F
 
-from paddle_darts.networks import CellMix, Supernet
+from paddle_darts.networks import CellMix, Supernet, SupernetSpec
 from paddle_darts.networks.supernet import SearchCell
-from paddle_darts.nn.blocks import Zero
+from paddle_darts.nn.blocks import SwitchedOff, Zero
 
 
 class OpByOp(nn.Layer):
-    """Shares all layers with ``network``, and takes and gives the same."""
+    """Shares all layers with ``network``, and takes and gives the same; draws from its random source."""
 
     def __init__(self, network: Supernet) -> None:
         super().__init__()
@@ -25,12 +29,12 @@ class OpByOp(nn.Layer):
             s0 = network.stem0(x)
             s1 = network.stem1(s0)
         for index, (cell, m) in enumerate(zip(network.cells, mix, strict=True)):
-            s0, s1 = s1, cell_op_by_op(cell, s0, s1, m)
+            s0, s1 = s1, cell_op_by_op(network, cell, s0, s1, m)
             features[index] = s1
         return network.classifier(network.global_pooling(s1).flatten(1)), features
 
 
-def cell_op_by_op(cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix) -> paddle.Tensor:
+def cell_op_by_op(network: Supernet, cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix):
     states = [cell.preprocess0(s0), cell.preprocess1(s1)]
     rows = iter(range(len(cell.edges)))
     while len(states) < 2 + 1 + max(node for node, _ in cell.edges):
@@ -38,12 +42,66 @@ def cell_op_by_op(cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: C
         for source, state in enumerate(states):
             row = next(rows)
             assert cell.edges[row] == (len(states) - 2, source)
-            for column, op in enumerate(cell._ops[row]._ops):
-                if isinstance(op, Zero) or not (mix.active is None or mix.active[row, column]):
-                    continue
-                y = op(state) * mix.ops[row, column]
+            active = [not isinstance(op, SwitchedOff) for op in cell._ops[row]._ops]
+            if mix.active is not None:
+                active = [built and on for built, on in zip(active, mix.active[row], strict=True)]
+            if any(active):
+                y = edge_op_by_op(network, cell, row, state, mix.ops[row], active)
                 total = total + (y if mix.edges is None else y * mix.edges[row])
             if mix.offset is not None:
                 total = total + mix.offset[row]
         states.append(total)
     return paddle.concat(states[-cell.multiplier :], axis=1)
+
+
+def edge_op_by_op(
+    network: Supernet, cell: SearchCell, row: int, x: paddle.Tensor, weights: paddle.Tensor, active: list[bool]
+) -> paddle.Tensor:
+    spec, channels = network.spec, x.shape[1]
+    stride = 2 if cell.reduction and cell.edges[row][1] < 2 else 1
+    if spec.partial_channels == 1:
+        return mixed_op_by_op(network, cell, row, x, weights, active, stride)
+    width = channels // spec.partial_channels
+    if spec.channel_sampling == "random":
+        order = network.random.permutation(channels)
+        x = paddle.stack([x[:, int(c)] for c in order], axis=1)
+    mixed = mixed_op_by_op(network, cell, row, x[:, :width], weights, active, stride)
+    rest = x[:, width:]
+    if stride == 2:
+        # pixels beyond the border are never the largest
+        odd = [x.shape[3] % 2, x.shape[2] % 2]
+        rest = F.max_pool2d(F.pad(rest, [0, odd[0], 0, odd[1]], value=-1e30), 2, 2)
+    y = paddle.concat([mixed, rest], axis=1)
+    if spec.channel_sampling == "shuffle":
+        groups = paddle.split(y, spec.partial_channels, axis=1)
+        return paddle.stack(groups, axis=2).reshape(y.shape)
+    return paddle.concat([y[:, width:], y[:, :width]], axis=1) if spec.channel_sampling == "shift" else y
+
+
+def mixed_op_by_op(
+    network: Supernet,
+    cell: SearchCell,
+    row: int,
+    x: paddle.Tensor,
+    weights: paddle.Tensor,
+    active: list[bool],
+    stride: int,
+) -> paddle.Tensor:
+    total = Zero(stride)(x)
+    for column, op in enumerate(cell._ops[row]._ops):
+        if isinstance(op, Zero) or not active[column]:
+            continue
+        y = op(x)
+        name = network.spec.primitives[column]
+        keep = 1.0 - network.skip_dropout_prob
+        if name == "skip_connect" and stride == 1 and network.training and keep < 1.0:
+            mask = network.random.keep_mask(keep, tuple(y.shape))
+            y = y * paddle.to_tensor(mask / keep, dtype=y.dtype)
+        total = total + y * weights[column]
+    return total
+
+
+def random_switches(spec: SupernetSpec, rng: np.random.Generator, share: float = 0.6) -> SupernetSpec:
+    """``spec`` with about ``share`` of its candidates built, the others switched off."""
+    shape = (2, spec.num_edges, len(spec.primitives))
+    return replace(spec, switches=(rng.random(shape) < share).tolist())
