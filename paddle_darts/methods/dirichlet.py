@@ -13,7 +13,6 @@ import math
 import numpy as np
 import paddle
 from paddle.autograd import PyLayer
-from paddle.nn import functional as F
 from scipy.special import digamma
 
 from paddle_darts.errors import ConfigError
@@ -27,8 +26,12 @@ _LEAST_SUM = 1e-30
 
 
 def concentration(alphas: paddle.Tensor) -> paddle.Tensor:
-    """elu(alpha) + 1, positive and differentiable: alpha = 0 is the uniform distribution over the simplex."""
-    return F.elu(alphas) + 1.0
+    """elu(alpha) + 1, positive and differentiable: alpha = 0 is the uniform distribution over the simplex.
+
+    Computed as exp(alpha) below 0, where adding 1 to elu loses the digits of small concentrations in float32.
+    """
+    positive, zeros = alphas > 0, paddle.zeros_like(alphas)
+    return paddle.exp(paddle.where(positive, zeros, alphas)) + paddle.where(positive, alphas, zeros)
 
 
 def dirichlet_weights(alphas: paddle.Tensor, source: RandomSource, mask: np.ndarray | None = None) -> paddle.Tensor:

@@ -147,6 +147,14 @@ def test_concentration():
     np.testing.assert_allclose(slope, [[np.exp(-3), np.exp(-0.5), 1, 1, 1]])
 
 
+def test_small_concentrations_keep_their_digits_in_float32():
+    alphas = parameter([[-20.0, -8.0, 100.0]], "float32")
+    c = concentration(alphas)
+    np.testing.assert_allclose(c.numpy(), [[np.exp(-20.0), np.exp(-8.0), 101.0]], rtol=1e-6)
+    kl = kl_to_uniform(c)
+    assert np.isfinite(kl.numpy()).all() and np.isfinite(paddle.grad(kl.sum(), [alphas])[0].numpy()).all()
+
+
 # ----------------------------------------------------------------------------------- masks
 def test_masked_weights_are_the_renormalised_sample():
     sample = np.array([[0.1, 0.2, 0.3, 0.4]])
