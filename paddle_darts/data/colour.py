@@ -48,7 +48,7 @@ def shift_hue(image: Image, turns: float) -> Image:
     """Turns the hues of an RGB image around the colour circle of 256 steps; grey images have none."""
     from PIL import Image as pillow
 
-    if image.mode != "RGB":
+    if image.mode != "RGB" or not turns:
         return image
     hue, saturation, value = image.convert("HSV").split()
     turned = np.asarray(hue) + np.uint8(int(turns * 255) % 256)  # wraps around

@@ -138,7 +138,7 @@ def read_split(folder: Path) -> Split | None:
     """The split in ``folder``, None when there is none; DataError when it is unfinished or its images are gone."""
     try:
         document = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-        mode, places = document["mode"], [folder / document["relative"], Path(document["source"])]
+        mode, places = document["mode"], [(folder.resolve() / document["relative"]).resolve(), Path(document["source"])]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
