@@ -48,9 +48,10 @@ def test_help_of_every_command(name: str, capsys: pytest.CaptureFixture[str]) ->
     printed = " ".join(capsys.readouterr().out.split())
     expected = {
         "search": ["--run_dir", "continue the run in run_dir", "differentiate through one SGD step", "images per step"],
-        "train": ["--arch", "drop-path probability reached at the end", "name of the data set"],
+        "train": ["--arch", "drop-path probability reached at the end", "name of the data set", "--auto_aug"],
         "evaluate": ["--checkpoint", "best or latest"],
         "visualize": ["--backend", "layout program"],
+        "imagenet-split": ["--train-portion", "--symlink", "decode every chosen image first"],
     }
     for part in expected.get(name, []):
         assert part in printed
