@@ -45,20 +45,18 @@ class CellGraph:
 def cell_graph(genotype: Any, kind: str) -> CellGraph:
     """The graph of one cell of a two-cell genotype.
 
-    Pair K of the genotype's list feeds node K // 2; source 0 is ``c_{k-2}``, 1 is ``c_{k-1}``, j is node
-    j - 2. Unlike the official pictures, which join every node to the output, only the nodes of the
-    concatenation are joined to ``c_{k}``: the others are no part of what the cell returns.
+    Source 0 is ``c_{k-2}``, 1 is ``c_{k-1}``, state j is node j - 2; every operation is an arrow of its own, so two
+    boxes may be joined by several. Unlike the official pictures, which join every node to the output, only the
+    nodes of the concatenation are joined to ``c_{k}``: the others are no part of what the cell returns. Of a sparse
+    cell is drawn what it computes: nodes without input, and edges that come from them, are left out.
     Raises ConfigError for a kind other than "normal" and "reduce".
     """
     if kind not in KINDS:
         raise ConfigError(unknown("cell kind", kind, KINDS))
-    edges = getattr(genotype, kind)
-    concat = getattr(genotype, f"{kind}_concat")
-    inputs = ("c_{k-2}", "c_{k-1}")
-    steps = max([(len(edges) + 1) // 2, *(state - 1 for state in concat)])
-    state_names = [*inputs, *(str(node) for node in range(steps))]
-    nodes = [Node(name, "input") for name in inputs]
-    nodes += [Node(name, "node") for name in state_names[2:]]
-    arrows = [Arrow(state_names[j], str(k // 2), op) for k, (op, j) in enumerate(edges)]
-    arrows += [Arrow(state_names[state], "c_{k}") for state in concat]
+    links, outputs = genotype.used_links(kind), genotype.outputs(kind)
+    names = {0: "c_{k-2}", 1: "c_{k-1}"}
+    names |= {state: str(state - 2) for state in sorted(genotype.computed(kind))}
+    nodes = [Node(name, "input" if state < 2 else "node") for state, name in names.items()]
+    arrows = [Arrow(names[link.source], names[link.target], link.op) for link in links]
+    arrows += [Arrow(names[state], "c_{k}") for state in outputs]
     return CellGraph((*nodes, Node("c_{k}", "output")), tuple(arrows))

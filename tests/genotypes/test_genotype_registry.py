@@ -29,6 +29,18 @@ def published():
             yield name, cells
         for alias, name in table.get("aliases", {}).items():
             yield alias, table["genotypes"][name]
+    for family in ("fair_darts", "sgas", "dr_nas", "ddsas"):
+        table = json.loads((GOLDENS / family / "genotypes.json").read_text())
+        for name, cells in table.items():
+            if not name.startswith("_"):
+                yield name, cells
+        for alias, name in table.get("_aliases", {}).items():
+            while name in table["_aliases"]:
+                name = table["_aliases"][name]
+            yield alias, table[name]
+    for name, cells in json.loads((GOLDENS / "fair_darts" / "genotypes_analysis.json").read_text()).items():
+        if not name.startswith("_") and len(cells["normal"][0]) == 2:  # the others carry a weight per edge
+            yield name, cells
     for card in CARDS:
         yield f"PDARTS_CARD_SEED{card['random_seed']}", card["flat"]
 
@@ -48,6 +60,32 @@ def test_model_cards_in_their_own_notation(card):
     assert report.network == "supernet"
 
 
+@pytest.mark.parametrize("family", ["fair_darts", "sgas", "dr_nas", "ddsas"])
+def test_full_sizes_are_the_recorded_ones(family):
+    table = json.loads((GOLDENS / family / "genotypes.json").read_text())
+    checked = 0
+    for name, cells in table.items():
+        for size in cells.get("full_size", ()) if not name.startswith("_") else ():
+            data = size["dataset"] if size["dataset"] == "imagenet" else f"cifar{size['num_classes']}"
+            network = f"{data}_C{size['init_channels']}_L{size['layers']}"
+            assert entry(name).params[network].no_aux == size["n_params_no_aux"]
+            assert entry(name).macs[network].conv_linear == size["macs_conv_linear"]
+            checked += 1
+    assert checked >= 4
+
+
+def test_reports_of_sgas_are_its_table():
+    published = json.loads((GOLDENS / "sgas" / "genotypes.json").read_text())["_published"]
+    assert len(published) == 26
+    for name, numbers in published.items():
+        dataset = "cifar10" if "CIFAR" in name else "imagenet"
+        reports = [r for r in entry(name).reported if r.dataset == dataset]
+        error = numbers.get("test_error", numbers.get("top1_error"))
+        assert [100 - r.top1 for r in reports] == [pytest.approx(error)]
+        network = {"cifar10": "cifar10_C36_L20", "imagenet": "imagenet_C48_L14"}[dataset]
+        assert entry(name).params[network].no_aux / 1e6 == pytest.approx(numbers["params_M"], abs=0.0051)
+
+
 def test_counts_are_the_recorded_ones():
     counts = json.loads((GOLDENS / "darts" / "counts.json").read_text())["counts"]
     assert len(counts) == 7
@@ -62,12 +100,13 @@ def test_counts_are_the_recorded_ones():
 def test_entry(name):
     one = entry(name)
     assert one.name == one.genotype.name == name
-    assert one.source and one.dataset in ("cifar10", "imagenet")
+    assert one.source and one.dataset in ("cifar10", "cifar100", "imagenet")
     for key in one.keys:
         assert entry(key) is one and entry(key.lower()) is one and genotype(key) is one.genotype
     assert entry(one.full_name) is one
     for style in ("python", "json"):
         assert parse_genotype(format_genotype(one.genotype, style)) == one.genotype
+    assert one.genotype.sparse == (one.family == "fair_darts")
     for report in one.reported:
         assert report.dataset in ("cifar10", "cifar100", "imagenet") and report.by
         assert 50 < report.top1 < 100 and (report.top5 is None or report.top1 < report.top5 < 100)
@@ -83,6 +122,8 @@ def test_entry(name):
         ("PCDARTS", "pc_darts/PC_DARTS_cifar"),
         ("pc_darts/PCDARTS", "pc_darts/PC_DARTS_cifar"),
         ("P_DARTS", "p_darts/PDARTS"),
+        ("Cri1_ImageNet_Best", "sgas/Cri1_CIFAR_3"),
+        ("sgas/Cri2_ImageNet_Best", "sgas/Cri2_CIFAR_4"),
         ("PADDLESLIM_DARTS_V2", "paddleslim/DARTS_PADDLE"),
         ("paddleslim/DARTS_V2", "paddleslim/DARTS_PADDLE"),
         ("paddleslim/DARTS_V1", "paddleslim/PADDLESLIM_DARTS_V1"),
@@ -100,14 +141,19 @@ def test_the_same_name_of_two_owners_means_two_cells():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_only_p_darts_has_the_batch_norm_in_the_auxiliary_head(name):
-    assert genotype(name).network.aux_bn == (entry(name).family == "p_darts")
+def test_what_the_networks_of_a_family_have_of_their_own(name):
+    network, family = genotype(name).network, entry(name).family
+    assert network.aux_bn == (family in ("p_darts", "sgas"))
+    assert network.pool_bn == (family == "dr_nas")
+    assert network.reductions is None
 
 
 def test_listing():
     assert sorted(NAMES) == NAMES and len(set(NAMES)) == len(NAMES)
     assert "PC_DARTS_cifar" in list_genotypes("*cifar*")
-    assert list_genotypes("*imagenet*") == ["PC_DARTS_image"]
+    imagenet = [f"Cri{c}_CIFAR_{i}" for c, i in ((1, 1), (1, 2), (1, 3), (2, 3), (2, 4), (2, 5))]
+    assert list_genotypes("*imagenet*") == [*imagenet, "DDSAS_imagenet", "DrNAS_imagenet", "PC_DARTS_image"]
+    assert list_genotypes("sgas/cri2_*_best") == ["Cri2_CIFAR_3", "Cri2_CIFAR_4"]
     assert list_genotypes("evolved/*") == ["AmoebaNet", "NASNet"]
     assert list_genotypes("darts_v?") == ["DARTS_V1", "DARTS_V2"]
     assert list_genotypes("nothing") == []

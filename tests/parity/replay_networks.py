@@ -17,9 +17,7 @@ from registry import (
 )
 
 from paddle_darts.analysis.complexity import count_parameters
-from paddle_darts.genotypes import (
-    NetworkOptions,
-)
+from paddle_darts.genotypes import NetworkOptions
 from paddle_darts.networks import build_network
 from paddle_darts.networks.official import load_official
 from paddle_darts.nn.layers import trainable
@@ -29,8 +27,10 @@ from paddle_darts.nn.losses import cross_entropy
 def build_evaluation(golden: Golden) -> nn.Layer:
     a = golden.args
     check_batch_norm(a)
-    assert a["affine"] and not a["pool_bn"]
-    arch = read_genotype(golden.meta["genotype_json"], NetworkOptions(aux_bn=a["aux_bn"], reductions=a["reductions"]))
+    assert a["affine"] and not a.get("pool_bn_affine", False)
+    assert a["criterion"] == "cross_entropy"
+    traits = NetworkOptions(aux_bn=a["aux_bn"], reductions=a["reductions"], pool_bn=a["pool_bn"])
+    arch = read_genotype(golden.meta["genotype_json"], traits)
     options = {"stem_multiplier": a["stem_multiplier"]} if a["stem"] == "cifar" else {}
     network = build_network(
         arch,
