@@ -5,8 +5,17 @@ from __future__ import annotations
 from paddle_darts.errors import ConfigError, unknown
 from paddle_darts.methods.base import Batch, MethodOptions, SearchMethod, StepResult
 from paddle_darts.methods.darts import Darts, DartsOptions
+from paddle_darts.methods.ddsas import Ddsas
+from paddle_darts.methods.dr_nas import DrNas
+from paddle_darts.methods.fair_darts import FairDarts
+from paddle_darts.methods.gdas import Gdas
+from paddle_darts.methods.p_darts import PDarts
+from paddle_darts.methods.pc_darts import PcDarts
+from paddle_darts.methods.sgas import Sgas
 
-METHODS: dict[str, type[SearchMethod]] = {method.name: method for method in (Darts,)}
+METHODS: dict[str, type[SearchMethod]] = {
+    method.name: method for method in (Darts, PcDarts, PDarts, FairDarts, Sgas, DrNas, Ddsas, Gdas)
+}
 
 
 def list_methods() -> list[str]:

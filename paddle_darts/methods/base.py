@@ -11,6 +11,7 @@ import numpy as np
 import paddle
 
 from paddle_darts.genotypes import Genotype
+from paddle_darts.methods.derivation import limit_skips
 from paddle_darts.networks.supernet import CellMix, Supernet, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 
@@ -134,8 +135,6 @@ class SearchMethod(ABC):
         """The architecture found so far; with ``max_skips`` its normal cell has at most so many skip connections."""
         if max_skips is None:
             return self.derive_from(self.strengths())
-        from paddle_darts.methods.derivation import limit_skips
-
         return limit_skips(self.derive_from, self.strengths(), max_skips, self.supernet.spec.primitives)
 
     def variants(self) -> dict[str, Genotype]:

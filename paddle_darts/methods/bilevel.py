@@ -66,7 +66,7 @@ def second_order(
 ) -> HyperGradient:
     """The gradient through one unrolled SGD step of the weights (arXiv 1806.09055, equations 7 and 8).
 
-    ``velocity`` are the momentum buffers of the weight optimizer, None before its first step. The weights are moved
+    ``velocity`` are the momentum buffers of the weight optimizer (None: no momentum). The weights are moved
     in place to w' and w+-R*vec and put back bit by bit; no second network is built. Deviations from quark0/darts,
     cnn/architect.py: the weights are restored from a copy (there by adding R*vec), and a zero vector gives a zero
     implicit term instead of NaN. Running statistics see the three passes on the training batch, as there, and not

@@ -109,14 +109,20 @@ class GradientMethod(SearchMethod):
         return None
 
     def step(self, train: Batch, valid: Batch) -> StepResult:
-        arch_loss = None
-        if self.learns_architecture:
-            hyper = self.arch_gradient(train, valid)
-            arch_loss = float(hyper.loss)
-            self.update_arch(hyper.total)
+        arch_loss = self.arch_step(train, valid) if self.learns_architecture else None
+        return self.weight_step(train)._replace(arch_loss=arch_loss)
+
+    def arch_step(self, train: Batch, valid: Batch) -> float:
+        """Moves the architecture; returns its loss before that."""
+        hyper = self.arch_gradient(train, valid)
+        self.update_arch(hyper.total)
+        return float(hyper.loss)
+
+    def weight_step(self, train: Batch) -> StepResult:
+        """Moves the weights; returns loss and logits before that."""
         loss, logits = self.loss(train, grads="weights")
         self.update_weights(gradients_or_none(loss, list(self.weights.values())))
-        return StepResult(float(loss), logits.detach(), arch_loss)
+        return StepResult(float(loss), logits.detach())
 
     def arch_gradient(self, train: Batch, valid: Batch) -> HyperGradient:
         """The gradient of the architecture parameters at the current weights; changes neither."""

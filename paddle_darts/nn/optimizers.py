@@ -18,6 +18,9 @@ class NamedOptimizer:
     def __init__(self, optimizer: paddle.optimizer.Optimizer, named: dict[str, paddle.Tensor]) -> None:
         self._optimizer = optimizer
         self._named = named
+        # all state at once: a parameter that rests would otherwise be missing from a checkpoint, and with part of the
+        # parameters missing Paddle refuses the state that it is given
+        optimizer._create_accumulators(paddle.static.default_main_program().global_block(), self.parameters)
 
     @property
     def parameters(self) -> list[paddle.Tensor]:
@@ -41,11 +44,10 @@ class NamedOptimizer:
         for parameter in self._named.values():
             parameter.grad = None
 
-    def slots(self, slot: str) -> list[paddle.Tensor] | None:
-        """One state tensor per parameter ("velocity", "moment1", ...), or None before the first step."""
+    def slots(self, slot: str) -> list[paddle.Tensor]:
+        """One state tensor per parameter ("velocity", "moment1", ...); zeros before the first step."""
         state = self._optimizer.state_dict()
-        found = [state.get(f"{p.name}_{slot}_0") for p in self._named.values()]
-        return None if any(tensor is None for tensor in found) else found
+        return [state[f"{p.name}_{slot}_0"] for p in self._named.values()]
 
     def state_dict(self) -> dict[str, paddle.Tensor]:
         """All state tensors as "parameter/slot"; Paddle's own keys depend on the order of construction."""
@@ -85,9 +87,11 @@ def clip_gradients(gradients: Sequence[paddle.Tensor], max_norm: float) -> None:
             gradient.multiply_(factor)
 
 
-def sgd(named: dict[str, paddle.Tensor], lr: float, momentum: float, weight_decay: float) -> NamedOptimizer:
-    """SGD with momentum (no Nesterov, no dampening); L2 decay is added to the gradient of every parameter."""
-    optimizer = paddle.optimizer.Momentum(lr, momentum, parameters=list(named.values()), weight_decay=weight_decay)
+def sgd(
+    named: dict[str, paddle.Tensor], lr: float, momentum: float, weight_decay: float, nesterov: bool = False
+) -> NamedOptimizer:
+    """SGD with momentum (no dampening); L2 decay is added to the gradient of every parameter."""
+    optimizer = paddle.optimizer.Momentum(lr, momentum, list(named.values()), nesterov, weight_decay)
     return NamedOptimizer(optimizer, named)
 
 

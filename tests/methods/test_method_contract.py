@@ -11,6 +11,7 @@ from paddle import nn
 
 from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import Genotype, parse_genotype
+from paddle_darts.io import rng
 from paddle_darts.io.tensors import load_tensors, save_tensors
 from paddle_darts.methods import METHODS, Batch, MethodOptions, get_method, list_methods
 from paddle_darts.networks import SupernetSpec, build_network
@@ -18,10 +19,42 @@ from paddle_darts.nn.blocks import Zero
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.spaces import SPACES, CellSpace
 
-SPEC = SupernetSpec(init_channels=2, layers=2, steps=2, multiplier=2, num_classes=3, reductions=(1,))
+SPEC = SupernetSpec(init_channels=8, layers=2, steps=2, multiplier=2, num_classes=3, reductions=(1,))
 EPOCHS = 4
-#: Settings with which a method takes another path through its code.
-VARIANTS = {"darts": ({}, {"unrolled": True})}
+#: Settings that make the schedule of a method fit into EPOCHS, and with which it takes other paths through its code.
+STAGED = {"add_layers": [0, 1], "add_width": [0, 0], "dropout_rate": [0.2, 0.4], "num_to_drop": [3]}
+VARIANTS = {
+    "darts": ({}, {"unrolled": True}),
+    "pc_darts": (
+        {"arch_start_epoch": 0},
+        {"arch_start_epoch": 1, "unrolled": True, "channel_sampling": "shift"},
+        {"arch_start_epoch": 0, "channel_sampling": "random"},
+    ),
+    "p_darts": (
+        {"arch_start_epoch": 0, **STAGED},
+        {"arch_start_epoch": 1, "derive": "with_none", **STAGED, "dropout_rate": [0.0, 0.4]},
+    ),
+    "fair_darts": (
+        {"op_threshold": 0.4},
+        {"op_threshold": 0.4, "single_level": True, "sep_loss": "l1", "parse_method": "threshold_edge"},
+        {"parse_method": "darts", "aux_loss_weight": 0.0},
+    ),
+    "sgas": (
+        {"warmup_dec_epoch": 0, "decision_freq": 1},
+        {"warmup_dec_epoch": 0, "decision_freq": 1, "use_history": True, "unrolled": True, "stale_gradients": True},
+    ),
+    "dr_nas": (
+        {"arch_start_epoch": 0, "ks": [4, 2]},
+        {"arch_start_epoch": 1, "ks": [2, 2], "keeps": [5, 3], "reg_type": "kl", "stage_lr": "official"},
+    ),
+    "ddsas": (
+        {"dss_max_ops": 7, "dss_freq": 2},
+        {"dss_max_ops": 7, "dss_freq": 1, "space_config": "space_config_expand", "stage_epochs": [0, 1, 2, 3, 4, 5]},
+        {"dss_max_ops": 5, "dss_freq": 1, "space_config": "space_config_shrink", "stage_epochs": [1, 2, 3, 4, 5]},
+        {"dss_max_ops": 7, "dss_freq": 1, "gumbel": True, "rdss_prob": 0.5, "arch_start_epoch": 1},
+    ),
+    "gdas": ({},),
+}
 CASES = [(name, options) for name in METHODS for options in VARIANTS.get(name, ({},))]
 
 
@@ -45,9 +78,11 @@ def build(name, options, seed=0, spec=SPEC):
 def search(method, epochs, steps=2):
     for epoch in epochs:
         method.begin_epoch(epoch)
+        method.supernet.train()
         for step in range(steps):
             seed = 100 * epoch + step
             method.step(batch(seed), batch(seed + 50))
+        method.end_epoch(epoch)
 
 
 def equal_tensors(one, other):
@@ -71,16 +106,16 @@ def test_registry():
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_setting_is_documented(name):
-    """By the class that declares it; the help of the command line collects them along the inheritance."""
+    """By the class that declares it, or one that it inherits from, as the help of the command line collects them."""
     options = METHODS[name].options_class
     for field in fields(options):
-        owner = next(cls for cls in options.__mro__ if field.name in vars(cls).get("__annotations__", {}))
-        assert f"        {field.name}: " in owner.__doc__, field.name
+        assert any(f"        {field.name}: " in (cls.__doc__ or "") for cls in options.__mro__), field.name
 
 
 @pytest.mark.parametrize("name, options", CASES, ids=case_name)
 def test_what_the_engine_asks_for(name, options):
     method = build(name, options)
+    ops = len(method.supernet.spec.primitives)
     search(method, [0], 1)
     result = method.step(batch(1), batch(2))
     assert isinstance(result.loss, float) and math.isfinite(result.loss)
@@ -92,15 +127,16 @@ def test_what_the_engine_asks_for(name, options):
     with paddle.no_grad():
         mix = method.mixture()
         assert method.supernet(batch(3).images, mix)[0].shape == [6, 3]
-    assert len(mix) == SPEC.layers and all(m.ops.shape == [5, 8] for m in mix)
+    assert len(mix) == method.supernet.spec.layers and all(m.ops.shape == [5, ops] for m in mix)
 
     probabilities = method.probabilities()
     assert set(probabilities) == {"normal", "reduce"}
     for table in probabilities.values():
-        assert table.shape == (5, 8) and table.dtype == np.float32
+        assert table.shape == (5, ops) and table.dtype == np.float32
         assert (table >= 0).all() and (table <= 1).all()
     found = method.derive()
-    assert isinstance(found, Genotype) and found.steps == SPEC.steps and not found.contains_none
+    assert isinstance(found, Genotype) and found.steps == SPEC.steps
+    assert not found.contains_none or options.get("derive") == "with_none"
     assert parse_genotype(str(found)) == found
     assert build_network(found, 3, 2, 3)(batch(1).images)[0].shape == [6, 3]
 
@@ -109,7 +145,7 @@ def test_what_the_engine_asks_for(name, options):
 def test_a_step_moves_weights_and_architecture(name, options):
     method = build(name, options)
     before = {k: {n: t.numpy().copy() for n, t in v.items()} for k, v in method.tensors().items()}
-    search(method, [0])
+    search(method, [0, 1])
     for group in ("weights", "arch"):
         after = method.tensors()[group]
         assert any(not np.array_equal(before[group][n], t.numpy()) for n, t in after.items()), group
@@ -121,7 +157,7 @@ def test_a_saved_search_continues_bit_by_bit(name, options, tmp_path):
     search(original, [0, 1])
     for group, tensors in original.tensors().items():
         save_tensors(tmp_path / f"{group}.safetensors", tensors)
-    state = json.dumps(original.state())
+    state, drawn = json.dumps(original.state()), rng.capture()
     search(original, [2, 3])
 
     # another object, other initial numbers, and other names inside Paddle
@@ -129,6 +165,7 @@ def test_a_saved_search_continues_bit_by_bit(name, options, tmp_path):
     assert {p.name for p in original.supernet.parameters()}.isdisjoint(p.name for p in resumed.supernet.parameters())
     resumed.load_state(json.loads(state))
     resumed.load_tensors({path.stem: load_tensors(path) for path in tmp_path.iterdir()})
+    rng.restore(drawn)  # initial weights of later stages come from Paddle's generator
     search(resumed, [2, 3])
 
     equal_tensors(original, resumed)
@@ -155,7 +192,7 @@ def test_saving_between_two_steps_changes_nothing(name, options):
 def test_the_seed_decides_everything(name, options):
     one, same, other = build(name, options), build(name, options), build(name, options, seed=1)
     for method in (one, same, other):
-        search(method, [0])
+        search(method, [0, 1])
     equal_tensors(one, same)
     assert any(not np.array_equal(table, other.probabilities()[kind]) for kind, table in one.probabilities().items())
 

@@ -1,0 +1,68 @@
+"""GDAS: one candidate per edge and pass, drawn with Gumbel noise (arXiv 1910.04465; D-X-Y/AutoDL-Projects, GDAS.py).
+
+Deviation: both cell kinds are searched, with DARTS' derivation; the paper fixes the reduction cell in a variant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from paddle_darts.errors import ConfigError
+from paddle_darts.methods.base import Batch, MethodOptions, StepResult
+from paddle_darts.methods.gradient import GradientMethod
+from paddle_darts.methods.gumbel import gdas_mix
+from paddle_darts.networks.supernet import CellMix, SupernetSpec
+from paddle_darts.nn.optimizers import sgd
+
+
+@dataclass
+class GdasOptions(MethodOptions):
+    """Settings of GDAS.
+
+    Args:
+        nesterov: Nesterov's form of the momentum.
+        tau_max: temperature of the Gumbel softmax in the first epoch.
+        tau_min: temperature in the last epoch; linear in between.
+    """
+
+    weight_decay: float = 5e-4
+    nesterov: bool = True
+    tau_max: float = 10.0
+    tau_min: float = 0.1
+
+
+class Gdas(GradientMethod):
+    """Every pass runs one drawn candidate per edge; a straight-through gradient reaches the ones not drawn."""
+
+    name = "gdas"
+    options_class = GdasOptions
+
+    def __init__(self, spec: SupernetSpec, options: GdasOptions, *rest: object) -> None:
+        if not 0 < options.tau_min <= options.tau_max:
+            raise ConfigError(
+                f"the temperature must fall and stay above 0, got tau_max={options.tau_max}, tau_min={options.tau_min}"
+            )
+        super().__init__(spec, options, *rest)
+
+    def new_optimizers(self) -> None:
+        super().new_optimizers()
+        o = self.options
+        self.weight_optimizer = sgd(self.weights, o.learning_rate, o.momentum, o.weight_decay, o.nesterov)
+
+    @property
+    def temperature(self) -> float:
+        """Falls linearly from tau_max in the first epoch to tau_min in the last."""
+        o = self.options
+        return o.tau_max - (o.tau_max - o.tau_min) * self.epoch / max(1, self.epochs - 1)
+
+    def cell_mix(self, kind: str) -> CellMix:
+        """A new draw; all cells of a kind share it."""
+        return gdas_mix(self.alphas[kind], self.temperature, self.source)
+
+    def step(self, train: Batch, valid: Batch) -> StepResult:
+        """The weights first, then the architecture, as in the authors' program."""
+        result = self.weight_step(train)
+        return result._replace(arch_loss=self.arch_step(train, valid)) if self.learns_architecture else result
+
+    def facts(self) -> dict[str, float]:
+        return {"temperature": self.temperature}

@@ -1,0 +1,134 @@
+"""SGAS: edges are settled one after the other, greedily (arXiv 1912.00195; lightaime/sgas, cnn/).
+
+Deviations: `none` need not be the first candidate; a history that is still empty does not make all scores zero. See
+:mod:`paddle_darts.methods.greedy`.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import paddle
+from paddle.nn import functional as F
+
+from paddle_darts.errors import ConfigError
+from paddle_darts.genotypes import Genotype
+from paddle_darts.methods.gradient import KINDS, GradientMethod, UnrolledOptions, parameter
+from paddle_darts.methods.greedy import Decision, DecisionSchedule, GreedyDecisions, greedy_genotype
+from paddle_darts.networks.supernet import CellMix, SupernetSpec
+from paddle_darts.nn.drop import RandomSource
+
+
+@dataclass
+class SgasOptions(UnrolledOptions):
+    """Settings of SGAS.
+
+    Args:
+        warmup_dec_epoch: epoch after which the first edge is decided.
+        decision_freq: epochs between two decisions.
+        use_history: criterion 2: prefer edges whose distribution has been stable.
+        history_size: epochs that the stability looks back.
+        batch_increase: images by which a batch grows with every decision.
+    """
+
+    warmup_dec_epoch: int = 9
+    decision_freq: int = 5
+    use_history: bool = False
+    history_size: int = 4
+    batch_increase: int = 8
+
+
+class Sgas(GradientMethod):
+    """DARTS whose surest edge is fixed every few epochs, until the cell is discrete; the batch grows as it shrinks."""
+
+    name = "sgas"
+    options_class = SgasOptions
+    official: ClassVar = {"lr_offset": 1, "stale_gradients": True}
+
+    def __init__(self, spec: SupernetSpec, options: SgasOptions, epochs: int, source: RandomSource) -> None:
+        self.schedule = DecisionSchedule(options.warmup_dec_epoch, options.decision_freq, 0)
+        needed = self.schedule.epochs(spec.steps)
+        if epochs < needed:
+            raise ConfigError(
+                f"warmup_dec_epoch {options.warmup_dec_epoch} and decision_freq {options.decision_freq} need at least "
+                f"{needed} epochs for {2 * spec.steps} decisions, got {epochs}"
+            )
+        self.decisions = {
+            kind: GreedyDecisions(spec.primitives, spec.steps, 1 + options.use_history, options.history_size)
+            for kind in KINDS
+        }
+        self.rounds = 0  # epochs that ended with a decision
+        self.latest: dict[str, Decision] = {}
+        super().__init__(spec, options, epochs, source)
+
+    def initial_arch(self) -> dict[str, paddle.Tensor]:
+        """One vector per edge, so that settled edges can be left out of every update."""
+        ops = len(self.spec.primitives)
+        return {
+            f"alphas_{kind}.{row}": parameter(1e-3 * self.source.normal((ops,)))
+            for row in range(self.spec.num_edges)
+            for kind in KINDS
+        }
+
+    @property
+    def alphas(self) -> dict[str, paddle.Tensor]:
+        rows = range(self.spec.num_edges)
+        return {kind: paddle.stack([self.arch[f"alphas_{kind}.{row}"] for row in rows]) for kind in KINDS}
+
+    def cell_mix(self, kind: str) -> CellMix:
+        """Softmax on undecided edges; the operation of a decided one counts fully, pruned edges give nothing."""
+        weights, decisions = F.softmax(self.alphas[kind], axis=-1), self.decisions[kind]
+        active, open_rows = decisions.active(), decisions.undecided[:, None]
+        settled = paddle.to_tensor(active & ~open_rows, dtype=weights.dtype, place=weights.place)
+        mixed = paddle.where(paddle.to_tensor(open_rows, place=weights.place), weights, settled)
+        return CellMix(mixed, active=active)
+
+    def update_arch(self, gradients: list[paddle.Tensor | None]) -> None:
+        """Settled edges are left alone, by decay and momentum too."""
+        still = {f"alphas_{k}.{row}" for k in KINDS for row in np.flatnonzero(self.decisions[k].undecided)}
+        super().update_arch([g if name in still else None for name, g in zip(self.arch, gradients, strict=True)])
+
+    def end_epoch(self, epoch: int) -> None:
+        tables, due = self.probabilities(), self.schedule.due(epoch)
+        found = {kind: self.decisions[kind].end_epoch(tables[kind], due)[1] for kind in KINDS}
+        self.latest = {kind: decision for kind, decision in found.items() if decision is not None}
+        self.rounds += bool(self.latest)
+
+    def batch_size(self, given: int) -> int:
+        return given + self.options.batch_increase * self.rounds
+
+    def derive_from(self, strengths: dict[str, np.ndarray]) -> Genotype:
+        """Settled edges, and what would be settled if the search ended now."""
+        cells = {kind: _allowed(self.decisions[kind], strengths[kind]) for kind in KINDS}
+        return greedy_genotype(cells, self.spec.multiplier, strengths)
+
+    def facts(self) -> dict[str, Any]:
+        left = {f"undecided_{kind}": int(self.decisions[kind].undecided.sum()) for kind in KINDS}
+        decided = {f"decided_{kind}": f"{d.op} from {d.source} into node {d.node}" for kind, d in self.latest.items()}
+        return {**left, **{f"decided_{kind}": None for kind in KINDS}, **decided}
+
+    def state(self) -> dict[str, Any]:
+        decisions = {kind: self.decisions[kind].state_dict() for kind in KINDS}
+        return {**super().state(), "decisions": decisions, "rounds": self.rounds}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        super().load_state(state)
+        self.rounds = state["rounds"]
+        for kind in KINDS:
+            self.decisions[kind].load_state_dict(state["decisions"][kind])
+
+
+def _allowed(decisions: GreedyDecisions, strengths: np.ndarray) -> GreedyDecisions:
+    """The decisions, with the next best operation where the one that was chosen has no strength (a limit of skips)."""
+    chosen = np.flatnonzero(decisions.choice >= 0)
+    refused = [row for row in chosen if strengths[row, decisions.choice[row]] == 0]
+    if not refused:
+        return decisions
+    changed = copy.copy(decisions)
+    changed.choice = decisions.choice.copy()
+    for row in refused:
+        changed.choice[row] = changed._best_op(strengths, row)
+    return changed
