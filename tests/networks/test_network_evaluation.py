@@ -44,10 +44,10 @@ def expected_sizes(arch, channels, layers, size, reductions=None):
     positions = reduction_positions(layers) if reductions is None else reductions
     sizes = []
     for index in range(layers):
-        concat = arch.normal_concat
+        kind = "normal"
         if index in positions:
-            channels, size, concat = 2 * channels, -(-size // 2), arch.reduce_concat
-        sizes.append([len(concat) * channels, size, size])
+            channels, size, kind = 2 * channels, -(-size // 2), "reduce"
+        sizes.append([len(arch.outputs(kind)) * channels, size, size])
     return sizes
 
 
