@@ -17,7 +17,7 @@ from paddle_darts.data.bundle import default_augmentation
 from paddle_darts.data.cifar import MEAN, STD
 from paddle_darts.engine import TrainConfig, Trainer
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods import Batch, get_method
+from paddle_darts.methods import Batch, SearchMethod, get_method
 from paddle_darts.methods.bilevel import gradients_or_none
 from paddle_darts.networks import SupernetSpec
 from paddle_darts.nn.drop import RandomSource
@@ -32,6 +32,7 @@ def search_step(config: BenchmarkConfig) -> Step:
     """The supernet alone: loss and all gradients of one batch, no update."""
     method = _method(config, {})
     batch = _batch(config, 0)
+    method.step(batch, _batch(config, 1))  # some methods choose what is active only now
     arch = [a for a in method.tensors().get("arch", {}).values() if not a.stop_gradient]
     parameters = [*method.supernet.weights().values(), *arch]
 
@@ -57,7 +58,7 @@ def arch_step(config: BenchmarkConfig) -> Step:
 
     def run() -> float:
         hyper = method.arch_gradient(train, valid)
-        method.arch_optimizer.step(hyper.total)
+        method.update_arch(hyper.total)
         return float(hyper.loss)
 
     return Step(run, config.batch_size)
@@ -107,8 +108,8 @@ BUILDERS: dict[str, Callable[[BenchmarkConfig], Step]] = {
 }
 
 
-def _method(config: BenchmarkConfig, options: dict[str, Any]) -> Any:
-    """The method in training mode at the start of a search."""
+def _method(config: BenchmarkConfig, options: dict[str, Any]) -> SearchMethod:
+    """The method in training mode, in the epoch that is asked for: stages entered, decisions taken, nothing learned."""
     cls = get_method(config.method)
     spec = SupernetSpec(
         space=config.space,
@@ -116,8 +117,15 @@ def _method(config: BenchmarkConfig, options: dict[str, Any]) -> Any:
         init_channels=config.channels or 0,
         layers=config.layers or 0,
     )
-    method = cls(spec, cls.options_class(**options), EPOCHS, RandomSource(0))
-    method.begin_epoch(0)
+    chosen = cls.options_class(**options)
+    epochs = cls.total_epochs(chosen, EPOCHS)
+    if config.epoch >= epochs:
+        raise ConfigError(f"a search with {config.method} has the epochs 0 to {epochs - 1} here, got {config.epoch}")
+    method = cls(spec, chosen, epochs, RandomSource(0))
+    for epoch in range(config.epoch + 1):
+        method.begin_epoch(epoch)
+        if epoch < config.epoch:
+            method.end_epoch(epoch)
     method.supernet.train()
     return method
 

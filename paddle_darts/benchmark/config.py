@@ -35,6 +35,7 @@ class Measured:
 
     Args:
         method: search method.
+        epoch: epoch of the search whose steps are measured, for methods that shrink, grow or decide.
         space: search space.
         batch_size: images per step.
         channels: channels of the first cells (default: 16, for train-step 36).
@@ -48,6 +49,7 @@ class Measured:
     """
 
     method: str = "darts"
+    epoch: int = 0
     space: str = "darts"
     batch_size: int = 16
     channels: int | None = None

@@ -73,7 +73,8 @@ class Result:
         """The content of `--json`."""
         c = self.config
         sizes = {name: getattr(c, name) for name in ("batch_size", "channels", "layers", "image_size")}
-        document: dict[str, Any] = {"case": self.case, "method": c.method, "space": c.space, **sizes}
+        document: dict[str, Any] = {"case": self.case, "method": c.method, "epoch": c.epoch, "space": c.space}
+        document |= sizes
         document |= {"arch": c.arch} if self.case == "train-step" else {}
         document |= {"device": c.device, "warmup": c.warmup, **asdict(self.ours)}
         if self.peer:
@@ -85,7 +86,10 @@ class Result:
     def lines(self) -> list[str]:
         """The table for the terminal."""
         c = self.config
-        what = {"train-step": c.arch, "data": "random pictures"}.get(self.case, f"method {c.method}, space {c.space}")
+        at = f" in epoch {c.epoch}" if c.epoch else ""
+        what = {"train-step": c.arch, "data": "random pictures"}.get(
+            self.case, f"method {c.method}{at}, space {c.space}"
+        )
         network = "" if self.case == "data" else f", channels {c.channels}, layers {c.layers}"
         sizes = f"batch size {c.batch_size}{network}, image size {c.image_size}, threads {self.ours.threads}"
         rows = [("ours", self.ours), (str(c.peer), self.peer)]

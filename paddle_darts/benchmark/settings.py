@@ -65,7 +65,14 @@ def sweep_settings(given: Mapping[str, Any]) -> SweepConfig:
 
 def check_sizes(config: Measured) -> None:
     """Sizes and counts that cannot be."""
-    for name, least in (("batch_size", 1), ("image_size", 4), ("threads", 1), ("repeats", 1), ("warmup", 0)):
+    for name, least in (
+        ("epoch", 0),
+        ("batch_size", 1),
+        ("image_size", 4),
+        ("threads", 1),
+        ("repeats", 1),
+        ("warmup", 0),
+    ):
         value = getattr(config, name)
         if value is not None and value < least:
             raise ConfigError(f"{name} must be at least {least}, got {value}")

@@ -27,7 +27,7 @@ CASE = "search-step"
 GROUPS = (("ours", "torch"), ("plain",))
 #: Share of the free memory that the contestants of a point may need by our estimate.
 MEMORY_SHARE = 0.9
-_KEY = ("method", "space", "image_size", "device", *AXES)
+_KEY = ("method", "epoch", "space", "image_size", "device", *AXES)
 
 Row = dict[str, Any]
 
