@@ -76,11 +76,6 @@ def make_split(src: Path, dst: Path, settings: SplitSettings, check: bool = Fals
     """
     listing = scan_folder(src / "train", "train/")
     train, val = choose(listing, settings)
-    if check:
-        check_images(src, train, val)
-    placed = {TRAIN: train, VAL: val}
-    if settings.mode != "lists":
-        placed[VAL] = Listing(np.char.replace(val.paths, b"train/", b"val/", count=1), val.labels, val.classes)
     document = {
         "schema": SCHEMA,
         **asdict(settings),
@@ -89,14 +84,18 @@ def make_split(src: Path, dst: Path, settings: SplitSettings, check: bool = Fals
         "val_md5": val.md5(),
     }
     existed = _refuse_other(dst, document)
+    if check:
+        check_images(src, train, val)
     where = {"source": str(src.resolve()), "relative": os.path.relpath(src.resolve(), dst.resolve())}
     if not existed:
         # before the images: an interrupted call must be able to recognise its own work
         write_json(dst / MARKER, {**document, **where, "complete": False})
     if settings.mode != "lists":
-        for chosen, to in zip((train, val), placed.values(), strict=True):
-            _place(src, chosen.paths, dst, to.paths, settings.mode)
-    for name, part in placed.items():
+        places = np.char.replace(val.paths, b"train/", b"val/", count=1)
+        _place(src, train.paths, dst, train.paths, settings.mode)
+        _place(src, val.paths, dst, places, settings.mode)
+        val = val._replace(paths=places)
+    for name, part in ((TRAIN, train), (VAL, val)):
         write_list(dst / f"{name}.txt", part)
     write_json(dst / MARKER, {**document, **where, "complete": True})
     return Summary(len(train.labels), len(val.labels), document["classes"], existed)
@@ -155,7 +154,7 @@ def read_split(folder: Path) -> Split | None:
 
 def _refuse_other(dst: Path, document: dict[str, Any]) -> bool:
     """Whether this very split is there already, finished or not; ConfigError when something else is."""
-    if not dst.exists() or (dst.is_dir() and not any(dst.iterdir())):
+    if not dst.exists() or (dst.is_dir() and all(path.name.startswith(PARTIAL) for path in dst.iterdir())):
         return False
     try:
         found = json.loads((dst / MARKER).read_text(encoding="utf-8"))
