@@ -170,9 +170,15 @@ def _small_path(values: list[float], peak: float) -> str:
 
 def _kept(genotype: Any, kind: str, edges: int) -> set[tuple[int, str]]:
     """(row, operation) of the genotype's edges, when the rows are those of a cell with two inputs."""
-    pairs = getattr(genotype, kind, ()) if kind in ("normal", "reduce") and genotype is not None else ()
-    steps = len(pairs) // 2
-    if edges != sum(node + 2 for node in range(steps)):
+    if genotype is None or kind not in ("normal", "reduce"):
         return set()
-    offsets = [sum(n + 2 for n in range(node)) for node in range(steps)]
-    return {(offsets[k // 2] + source, op) for k, (op, source) in enumerate(pairs)}
+    rows: dict[tuple[int, int], int] = {}  # (source, target) -> row, for as many nodes as there are rows
+    target = 2
+    while len(rows) < edges:
+        rows |= {(source, target): len(rows) + source for source in range(target)}
+        target += 1
+    links = genotype.links(kind)
+    same_nodes = genotype.sparse or len(genotype.nodes(kind)) == target - 2
+    if len(rows) > edges or not same_nodes or any((link.source, link.target) not in rows for link in links):
+        return set()
+    return {(rows[link.source, link.target], link.op) for link in links}

@@ -39,6 +39,18 @@ WITH_NONE = {
     **DARTS_V2,
     "normal": [["none", 1], ["skip_connect", 0], ["none", 2], ["none", 1], *DARTS_V2["normal"][4:]],
 }
+SPARSE = {  # FairDARTS_c in the normal cell: node 1 does not exist, nor does what skip_connect would bring from it
+    "normal": [
+        ["max_pool_3x3", 2, 0], ["sep_conv_5x5", 2, 1], ["dil_conv_3x3", 4, 0], ["dil_conv_5x5", 4, 2],
+        ["skip_connect", 5, 3], ["sep_conv_3x3", 5, 0],
+    ],
+    "normal_concat": [2, 3, 4, 5],
+    "reduce": [
+        ["sep_conv_5x5", 2, 0], ["skip_connect", 2, 0], ["dil_conv_5x5", 2, 1], ["avg_pool_3x3", 5, 2],
+        ["max_pool_3x3", 5, 2], ["sep_conv_3x3", 4, 1],
+    ],
+    "reduce_concat": [2, 3, 4, 5],
+}  # fmt: skip
 OPS = [
     "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect",
     "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
@@ -56,10 +68,10 @@ def softmax_table(rng: random.Random, sharpness: float, chosen: dict[int, str]) 
     return table
 
 
-def chosen_ops(pairs: list[list]) -> dict[int, str]:
-    """Row of the architecture matrix -> operation, for the pairs of one cell."""
+def chosen_ops(edges: list[list]) -> dict[int, str]:
+    """Row of the architecture matrix -> operation, for the pairs or triples of one cell."""
     offsets = [0, 2, 5, 9]
-    return {offsets[k // 2] + source: op for k, (op, source) in enumerate(pairs)}
+    return {offsets[edge[1] - 2 if len(edge) == 3 else k // 2] + edge[-1]: edge[0] for k, edge in enumerate(edges)}
 
 
 def make_run(folder: Path, epochs: int = 20, genotype: dict | None = None, done: bool = True) -> Path:
@@ -70,7 +82,7 @@ def make_run(folder: Path, epochs: int = 20, genotype: dict | None = None, done:
     history, alphas = [], []
     for epoch in range(epochs):
         t = epoch / max(1, epochs - 1)
-        early = {**genotype, "normal": [["sep_conv_5x5", 0], *genotype["normal"][1:]]}
+        early = {**genotype, "normal": [["sep_conv_5x5", *genotype["normal"][0][1:]], *genotype["normal"][1:]]}
         current = None if epoch == 0 else early if t < 0.5 else genotype
         history.append(
             {

@@ -5,7 +5,7 @@ import logging
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from analysis_run import DARTS_V2, NASNET, WITH_NONE
+from analysis_run import DARTS_V2, NASNET, SPARSE, WITH_NONE
 from PIL import Image
 
 from paddle_darts.analysis import cells
@@ -17,6 +17,8 @@ from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import Genotype
 
 BACKENDS = ["networkx", "dot"]
+CELLS = [DARTS_V2, NASNET, WITH_NONE, SPARSE]
+NAMES = ["darts", "nasnet", "none", "sparse"]
 
 
 @pytest.fixture(params=BACKENDS)
@@ -54,13 +56,27 @@ def test_parallel_arrows_and_none_are_kept():
     assert len(dashed) == 3 and all("none" in line for line in dashed)
 
 
+def test_sparse_cells_show_what_they_compute():
+    graph = cell_graph(Genotype.from_dict(SPARSE), "normal")
+    assert [n.name for n in graph.nodes] == ["c_{k-2}", "c_{k-1}", "0", "2", "3", "c_{k}"]
+    found = arrows(SPARSE, "normal")
+    assert found[:3] == [
+        ("c_{k-2}", "0", "max_pool_3x3"),
+        ("c_{k-1}", "0", "sep_conv_5x5"),
+        ("c_{k-2}", "2", "dil_conv_3x3"),
+    ]
+    assert found[4:] == [("c_{k-2}", "3", "sep_conv_3x3"), *((node, "c_{k}", None) for node in ("0", "2", "3"))]
+    between = [op for source, target, op in arrows(SPARSE, "reduce") if (source, target) == ("c_{k-2}", "0")]
+    assert between == ["sep_conv_5x5", "skip_connect"]
+
+
 def test_dot_text_names_every_edge():
     source = dot_source(cell_graph(Genotype.from_dict(NASNET), "reduce"), caption="a\\b").source
     assert "rankdir=LR" in source and 'label="a\\\\b"' in source
     assert source.count("sep_conv_7x7") == 2 and source.count("->") == 13
 
 
-@pytest.mark.parametrize("genotype", [DARTS_V2, NASNET, WITH_NONE], ids=["darts", "nasnet", "none"])
+@pytest.mark.parametrize("genotype", CELLS, ids=NAMES)
 def test_pictures(tmp_path, backend, genotype):
     genotype = Genotype.from_dict(genotype)
     written = draw_genotype(genotype, tmp_path / "deep", stem="x", backend=backend)
@@ -73,7 +89,7 @@ def test_pictures(tmp_path, backend, genotype):
         picture = Image.open(path).convert("RGBA")
         ground = Image.new("RGBA", picture.size, "white")
         ground.alpha_composite(picture)
-        assert picture.width > 500 and len(ground.convert("RGB").getcolors(1 << 24)) > 50
+        assert picture.width > 400 and len(ground.convert("RGB").getcolors(1 << 24)) > 50
 
 
 def test_labels_stand_in_the_dot_svg(tmp_path):
@@ -88,7 +104,7 @@ def test_labels_stand_in_the_dot_svg(tmp_path):
     assert width == pytest.approx(float(root.get("viewBox").split()[2]), abs=1)  # nothing is cut off
 
 
-@pytest.mark.parametrize("genotype", [DARTS_V2, NASNET, WITH_NONE], ids=["darts", "nasnet", "none"])
+@pytest.mark.parametrize("genotype", CELLS, ids=NAMES)
 @pytest.mark.parametrize("kind", ["normal", "reduce"])
 def test_layered_layout_keeps_points_apart_and_arrows_forward(genotype, kind):
     graph = cell_graph(Genotype.from_dict(genotype), kind)

@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from analysis_run import DARTS_V2, NASNET, make_run
+from analysis_run import DARTS_V2, NASNET, SPARSE, make_run
 from PIL import Image
 
 from paddle_darts.analysis import (
@@ -101,6 +101,17 @@ def test_gif_has_one_frame_per_epoch(tmp_path):
         return int(((still[640:, :, 0] > 180) & (still[640:, :, 1:].max(2) < 90)).sum())
 
     assert red(stills[0]) == 0 and red(stills[3]) > 200
+
+
+def test_gif_of_sparse_cells(tmp_path):
+    run = make_run(tmp_path / "run", epochs=4, genotype=SPARSE)
+    picture = Image.open(gif_from_run(run))
+    stills = []
+    for index in range(picture.n_frames):
+        picture.seek(index)
+        stills.append(np.asarray(picture.convert("RGB")).astype(int)[:630])
+    assert len(stills) == 4
+    assert (stills[0] != stills[1]).any() and (stills[1] != stills[2]).any() and (stills[2] == stills[3]).all()
 
 
 def test_gif_without_dot_and_without_frames(tmp_path):

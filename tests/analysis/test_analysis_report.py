@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from analysis_run import DARTS_V2, NASNET, make_run
+from analysis_run import DARTS_V2, NASNET, SPARSE, make_run
 from PIL import Image
 
 from paddle_darts.analysis import refresh_plots, write_report
@@ -208,3 +208,11 @@ def test_nasnet_report(tmp_path):
     refresh_plots(run)
     page = Page(write_report(run))
     assert "sep_conv_7x7" in page.text and not [a for a in page.all("td") if a.get("class") == "kept"]
+
+
+def test_a_sparse_genotype(tmp_path):
+    run = make_run(tmp_path / "run", epochs=3, genotype=SPARSE)
+    refresh_plots(run, final=True)
+    page = Page(write_report(run))
+    assert str(Genotype.from_dict(SPARSE)) in page.text
+    assert len([a for a in page.all("td") if a.get("class") == "kept"]) == 6 + 6
