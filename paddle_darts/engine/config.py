@@ -80,8 +80,8 @@ class SearchConfig(RunSettings, DataSettings):
         stem: cifar (small images) or imagenet (large images).
         train_portion: share of the training images that trains the weights; the rest trains the architecture.
         split: contiguous or stratified (default: contiguous for CIFAR as in the papers, else stratified).
-        fidelity: clean, or official to reproduce the quirks of the authors' program.
-        valid_batches: iterator (reshuffled passes) or fresh (a new random batch per step); default by fidelity.
+        fidelity: clean, or official: the quirks of the authors' program, as far as not set one by one.
+        valid_batches: iterator (reshuffled passes) or fresh (a new random batch per step).
         max_skip_connect: skip connections that the derived normal cell may have (default: any number).
         retrain: recipe named by the retraining command that is printed at the end.
     """
@@ -98,7 +98,7 @@ class SearchConfig(RunSettings, DataSettings):
     train_portion: float = 0.5
     split: Literal["contiguous", "stratified"] | None = None
     fidelity: Literal["clean", "official"] = "clean"
-    valid_batches: Literal["iterator", "fresh"] | None = None
+    valid_batches: Literal["iterator", "fresh"] = "iterator"
     max_skip_connect: int | None = None
     retrain: str | None = None
 

@@ -72,8 +72,7 @@ class SearchController(Loop):
         self.method = method(supernet_spec(config, self.bundle), options, epochs, RandomSource(config.seed))
         self._train_part, self._valid_part = split_search(self.bundle, config.train_portion, config.split, config.seed)
         self._shared = {**setup.stream, "augmentation": augmentation(config, self.bundle)}
-        fresh = (config.valid_batches or ("fresh" if config.fidelity == "official" else "iterator")) == "fresh"
-        self._draw: Literal["fresh", "permutation"] = "fresh" if fresh else "permutation"
+        self._draw: Literal["fresh", "permutation"] = "fresh" if config.valid_batches == "fresh" else "permutation"
         self._open_streams()
         self._genotype: Genotype | None = None
         self._arch_rows: list[dict[str, Any]] = []
@@ -182,6 +181,8 @@ class SearchController(Loop):
     def finish(self) -> SearchResult:
         genotype = self.derive()
         self.run_dir.write_genotype(genotype, self.method.supernet.spec.space)
+        for name, variant in self.method.variants().items():
+            log.info("genotype_%s = %s", name, variant)
         last = self.rows[-1]
         self.run_dir.write_summary(
             {

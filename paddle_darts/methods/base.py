@@ -79,7 +79,7 @@ class SearchMethod(ABC):
 
     name: ClassVar[str]
     options_class: ClassVar[type[MethodOptions]] = MethodOptions
-    #: Settings that ``fidelity: official`` changes, where neither recipe nor user gives them.
+    #: Settings, of the method or of the search, that ``fidelity: official`` gives where neither recipe nor user does.
     official: ClassVar[Mapping[str, Any]] = {}
 
     supernet: Supernet

@@ -7,6 +7,7 @@ Deviations: the network of the unrolled step is the search network itself, moved
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from paddle_darts.methods.gradient import GradientMethod, UnrolledOptions
 
@@ -21,3 +22,4 @@ class Darts(GradientMethod):
 
     name = "darts"
     options_class = DartsOptions
+    official: ClassVar = {"valid_batches": "fresh"}

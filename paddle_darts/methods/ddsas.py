@@ -67,7 +67,7 @@ class Ddsas(GradientMethod):
 
     name = "ddsas"
     options_class = DdsasOptions
-    official: ClassVar = {"lr_offset": 1, "stale_gradients": True, "safe_shrink": False}
+    official: ClassVar = {"valid_batches": "fresh", "lr_offset": 1, "stale_gradients": True, "safe_shrink": False}
 
     def __init__(self, spec: SupernetSpec, options: DdsasOptions, epochs: int, source: RandomSource) -> None:
         o, config = options, get_space_config(options.space_config)

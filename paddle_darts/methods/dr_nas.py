@@ -57,7 +57,7 @@ class DrNas(GradientMethod):
 
     name = "dr_nas"
     options_class = DrNasOptions
-    official: ClassVar = {"stage_lr": "official"}
+    official: ClassVar = {"valid_batches": "fresh", "stage_lr": "official"}
 
     def __init__(self, spec: SupernetSpec, options: DrNasOptions, epochs: int, source: RandomSource) -> None:
         if options.arch_weight_decay:

@@ -51,7 +51,7 @@ class FairDarts(GradientMethod):
 
     name = "fair_darts"
     options_class = FairDartsOptions
-    official: ClassVar = {"lr_offset": 1}
+    official: ClassVar = {"valid_batches": "fresh", "lr_offset": 1}
 
     def __init__(self, spec: SupernetSpec, options: FairDartsOptions, *rest: object) -> None:
         if not 0 < options.op_threshold < 1:

@@ -46,7 +46,7 @@ class Sgas(GradientMethod):
 
     name = "sgas"
     options_class = SgasOptions
-    official: ClassVar = {"lr_offset": 1, "stale_gradients": True}
+    official: ClassVar = {"valid_batches": "fresh", "lr_offset": 1, "stale_gradients": True}
 
     def __init__(self, spec: SupernetSpec, options: SgasOptions, epochs: int, source: RandomSource) -> None:
         self.schedule = DecisionSchedule(options.warmup_dec_epoch, options.decision_freq, 0)
