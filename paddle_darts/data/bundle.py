@@ -20,7 +20,8 @@ class DataBundle:
     for images scaled to [0, 1]. ``augmentation`` and ``split`` ("contiguous" or "stratified", see
     `split_search`) are defaults that a recipe may replace. ``source`` says where the data came from;
     ``checksum`` is the md5 of the archive, or of the content where there is no archive (for image lists: of the
-    list). ``auto_augment`` is the AutoAugment policy that suits the data, for those who ask for one.
+    list). ``auto_augment`` is the AutoAugment policy that suits the data, for those who ask for one. ``whole`` is where
+    all images are, when these are only those that a search gets.
     """
 
     name: str
@@ -35,6 +36,7 @@ class DataBundle:
     source: str
     checksum: str | None = None
     auto_augment: str = "cifar10"
+    whole: str | None = None
 
     @property
     def num_classes(self) -> int:

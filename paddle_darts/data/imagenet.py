@@ -74,6 +74,7 @@ def load_imagenet(data: Path | None = None, *, image_size: int | None = None, **
         source=str(root),
         checksum=train.listing.md5(),
         auto_augment="imagenet",
+        whole=str(test) if test != root else None,
     )
 
 

@@ -206,8 +206,9 @@ class SearchController(Loop):
             config=config["retrain"],
             arch=self.run_dir.path,
             dataset=dataset,
-            data=config["data"],
+            data=self.bundle.whole or config["data"],
             image_size=config["image_size"],
+            stem=config["stem"] if config["stem"] != "cifar" and not config["retrain"] else None,
         )
 
 

@@ -44,7 +44,10 @@ def test_from_a_split_to_a_measured_network(imagenet, tmp_path, monkeypatch, cap
     assert cli.main([*cli_split, "--val-portion", "0.3"]) == 0
     small = ["--steps", "2", "--multiplier", "2", "--batch_size", "4"]
     assert cli.main(["search", "--data", split, *TINY, *small, "--run_dir", str(found)]) == 0
-    assert "genotype = Genotype(" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "genotype = Genotype(" in printed
+    # training goes on with all images, not with those of the split
+    assert f"--data {imagenet}" in printed and "--stem imagenet" in printed
     # 9 images for the weights, 6 for the architecture; the latter are measured once more
     assert sorted(read) == sorted([4, 4, 1, 4, 2, 4, 4, 2])
     (row,) = history(found)
