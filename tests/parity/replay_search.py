@@ -1,4 +1,4 @@
-"""The supernet, the architecture gradient and whole search steps."""
+"""The supernet, the architecture gradient and whole search steps of DARTS and PC-DARTS."""
 
 from __future__ import annotations
 
@@ -17,19 +17,53 @@ from registry import (
     replays,
     torch_layout,
 )
+from replay_pc_darts import evaluate_edges_again
 
-from paddle_darts.methods import Batch, Darts, DartsOptions
+from paddle_darts.methods import Batch
+from paddle_darts.methods.darts import Darts
+from paddle_darts.methods.gradient import GradientMethod
+from paddle_darts.methods.pc_darts import PcDarts
 from paddle_darts.networks import SupernetSpec
 from paddle_darts.networks.official import load_official, official_name, our_name
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.spaces import DARTS
 
+ALPHAS = ["alphas_normal", "alphas_reduce"]
+BETAS = ["betas_normal", "betas_reduce"]
 
-def build_search(golden: Golden, unrolled: bool = False) -> Darts:
+
+def method_of(a: dict[str, Any]) -> tuple[type[GradientMethod], dict[str, Any]]:
+    """DARTS, or PC-DARTS where edges have weights of their own, and the settings of the recorded network."""
+    if a["arch_names"] == ALPHAS:
+        return Darts, {}
+    assert a["arch_names"] == ALPHAS + BETAS
+    assert a["edge_normalization"] and a["channel_shuffle_groups"] == a["K"]
+    return PcDarts, {"partial_channels": a["K"], "arch_start_epoch": 0}
+
+
+def optimizer_settings(a: dict[str, Any]) -> dict[str, Any]:
+    """The recorded optimizers; nothing where none were."""
+    if "optimizer_weights" not in a:
+        return {}
+    weights, arch = a["optimizer_weights"], a["optimizer_arch"]
+    assert weights["type"] == "SGD" and weights["dampening"] == 0.0 and not a["nesterov"]
+    assert arch["type"] == "Adam" and a["arch_betas"] == [0.5, 0.999] and a["adam_eps"] == 1e-8
+    assert a["hvp_r"] == 0.01
+    return {
+        "learning_rate": a["lr"],
+        "momentum": a["momentum"],
+        "weight_decay": a["weight_decay"],
+        "grad_clip": a["grad_clip"] or 0.0,
+        "arch_learning_rate": a["arch_lr"],
+        "arch_weight_decay": a["arch_weight_decay"],
+        "arch_grad_clip": arch.get("grad_clip") or 0.0,
+    }
+
+
+def build_search(golden: Golden, unrolled: bool = False) -> GradientMethod:
     a = golden.args
     check_batch_norm(a)
     assert tuple(a["primitives"]) == DARTS.primitives
-    assert a["arch_names"] == ["alphas_normal", "alphas_reduce"]
     shape = a["input_shape"]
     spec = SupernetSpec(
         in_channels=shape[-3],
@@ -44,29 +78,21 @@ def build_search(golden: Golden, unrolled: bool = False) -> Darts:
         pool_bn=a["pool_bn"],
         affine=a["affine"],
     )
-    options = DartsOptions(unrolled=unrolled)
-    if "optimizer_weights" in a:
-        assert a["optimizer_weights"]["type"] == "SGD" and not a["nesterov"]
-        assert a["optimizer_arch"]["type"] == "Adam" and a["arch_betas"] == [0.5, 0.999] and a["adam_eps"] == 1e-8
-        assert a["hvp_r"] == 0.01 and a["optimizer_weights"]["dampening"] == 0.0
-        options = DartsOptions(
-            learning_rate=a["lr"],
-            momentum=a["momentum"],
-            weight_decay=a["weight_decay"],
-            grad_clip=a["grad_clip"] or 0.0,
-            arch_learning_rate=a["arch_lr"],
-            arch_weight_decay=a["arch_weight_decay"],
-            unrolled=unrolled,
-        )
-    method = Darts(spec, options, epochs=1, source=RandomSource())
+    method_class, settings = method_of(a)
+    options = method_class.options_class(unrolled=unrolled, **settings, **optimizer_settings(a))
+    method = method_class(spec, options, epochs=1, source=RandomSource())
     load_official(method.supernet, golden.group("param"))
-    for kind, alpha in method.alphas.items():
-        alpha.set_value(tensor(golden.input(f"arch/alphas_{kind}")))
+    assert list(method.arch) == a["arch_names"]
+    for name, parameter in method.arch.items():
+        parameter.set_value(tensor(golden.input(f"arch/{name}")))
+    if (times := a.get("mixed_op_evaluations_per_edge", 1)) > 1:
+        evaluate_edges_again(method.supernet, times)
+    assert sum(w.size for w in method.weights.values()) == golden.meta["n_params"]
     method.supernet.train()
     return method
 
 
-@replays("supernet_", "darts")
+@replays("supernet_", "darts", "pc_darts")
 def replay_supernet(golden: Golden) -> None:
     assert golden.args["label_smooth"] == 0.0 and golden.args["softmax_alphas"]
     with precision("float64"):
@@ -82,14 +108,14 @@ def replay_supernet(golden: Golden) -> None:
         golden.check("train/logits", logits)
         golden.check("train/loss", loss)
         check_cells(golden, cells)
-        for kind, alpha in method.alphas.items():
-            golden.check(f"grad/arch/alphas_{kind}", paddle.grad(loss, [alpha], retain_graph=True)[0])
+        for name, parameter in method.arch.items():
+            golden.check(f"grad/arch/{name}", paddle.grad(loss, [parameter], retain_graph=True)[0])
         check_gradients(golden, loss, method.weights)
         check_state(golden, "after", method.supernet)
         assert method.derive() == read_genotype(golden.meta["genotype_json"])
 
 
-@replays("architect_step", "darts")
+@replays("architect_step", "darts", "pc_darts")
 def replay_architect(golden: Golden) -> None:
     a = golden.args
     with precision("float64"):
@@ -104,11 +130,11 @@ def replay_architect(golden: Golden) -> None:
             valid = Batch(tensor(golden.input("input_valid")), tensor(golden.input("target_valid")))
             hyper = method.arch_gradient(train, valid)
             assert all(np.array_equal(before[n], w.numpy()) for n, w in method.weights.items()), "weights moved"
-            for i, kind in enumerate(method.alphas):
-                golden.check(f"{tag}/grad/arch/alphas_{kind}", hyper.total[i])
+            for i, name in enumerate(method.arch):
+                golden.check(f"{tag}/grad/arch/{name}", hyper.total[i])
                 if variant["unrolled"]:
-                    golden.check(f"{tag}/direct/alphas_{kind}", hyper.direct[i])
-                    golden.check(f"{tag}/hvp/alphas_{kind}", hyper.implicit[i])
+                    golden.check(f"{tag}/direct/{name}", hyper.direct[i])
+                    golden.check(f"{tag}/hvp/{name}", hyper.implicit[i])
             if variant["unrolled"]:
                 golden.check(f"{tag}/R", hyper.radius)
                 golden.check(f"{tag}/vector_norm", hyper.norm)
@@ -117,12 +143,12 @@ def replay_architect(golden: Golden) -> None:
                     name = our_name(key.removeprefix(f"{tag}/unrolled/"))
                     golden.check(key, torch_layout(name, unrolled[name]))
             check_state(golden, f"{tag}/after", method.supernet)
-            method.arch_optimizer.step(hyper.total)
-            for kind, alpha in method.alphas.items():
-                golden.check(f"{tag}/after_adam/alphas_{kind}", alpha)
+            method.update_arch(hyper.total)
+            for name, parameter in method.arch.items():
+                golden.check(f"{tag}/after_adam/{name}", parameter)
 
 
-def load_momentum(method: Darts, buffers: dict[str, np.ndarray]) -> None:
+def load_momentum(method: GradientMethod, buffers: dict[str, np.ndarray]) -> None:
     saved = {}
     for name, w in method.weights.items():
         array = buffers[official_name(name)]
@@ -131,7 +157,7 @@ def load_momentum(method: Darts, buffers: dict[str, np.ndarray]) -> None:
     method.weight_optimizer.load_state_dict(saved)
 
 
-@replays("search_steps", "darts")
+@replays("search_steps", "darts", "pc_darts")
 def replay_search(golden: Golden) -> None:
     a = golden.args
     assert a["lr_schedule"] == "constant"
@@ -148,9 +174,9 @@ def replay_search(golden: Golden) -> None:
                 valid = Batch(tensor(golden.input("input_valid")[i]), tensor(golden.input("target_valid")[i]))
                 losses.append(method.step(train, valid).loss)
                 norms.append(np.sqrt(sum(float((g * g).sum()) for g in weight_gradients[-1])))
-                for k, (kind, alpha) in enumerate(method.alphas.items()):
-                    golden.check(f"{tag}/iter{i}/grad_arch/alphas_{kind}", arch_gradients[-1][k])
-                    golden.check(f"{tag}/iter{i}/arch/alphas_{kind}", alpha)
+                for k, (name, parameter) in enumerate(method.arch.items()):
+                    golden.check(f"{tag}/iter{i}/grad_arch/{name}", arch_gradients[-1][k])
+                    golden.check(f"{tag}/iter{i}/arch/{name}", parameter)
             golden.check(f"{tag}/losses", np.array(losses))
             golden.check(f"{tag}/grad_norms_before_clip", np.array(norms))
             check_state(golden, f"{tag}/final", method.supernet)
