@@ -56,6 +56,8 @@ def run_plan(
 ) -> paddle.Tensor:
     """The output [B, C, H, W] of ``plan``, differentiable once by inputs, parameters and coefficients.
 
+    What the output does not depend on has no gradient, and masks have none.
+
     ``inputs`` are float32 or float64 CPU tensors [B, C, H, W] of one type, which the parameters have too.
     ``coefficients`` [n] and ``scales`` [rows, B] are numbered by the steps of the plan. In ``training`` norms use the
     statistics of the batch and, with ``track``, move their running ones; else they use the running ones. Parameters
@@ -68,7 +70,9 @@ def run_plan(
     ]
     arguments = _Arguments(plan, *pointed_at, training, track)
     tensors = [*weights, *inputs, *(plan.params[i] for i in plan.learning)]
-    wanted = [i for i, t in enumerate(tensors) if not t.stop_gradient] if paddle.is_grad_enabled() else []
+    idle = {len(weights) + i for i in range(len(inputs)) if i not in plan.leading}
+    wanted = [i for i, t in enumerate(tensors) if not t.stop_gradient and i not in idle]
+    wanted = wanted if paddle.is_grad_enabled() else []
     return _PlanFunction.apply(arguments, wanted, [tensors[i] for i in wanted]) if wanted else arguments.forward()
 
 

@@ -1,9 +1,9 @@
 """Plans: what the kernels are to compute, as a table of steps over maps.
 
 A *map* is a tensor [B, C, H, W]; the first ones are the inputs. A *step* reads one map and adds
-``coefficient * scale[sample] * f(map)`` to another; f is a chain of convolution stages, a plain sum, or a constant.
-Pooling gives a map of its own, so that all who read it share it. The plan knows channels and layers but no sizes:
-those come with the inputs. `csrc/plan.h` reads what is written here.
+``coefficient * scale[sample] * f(map)`` to another; f is a chain of convolution stages, a plain sum, a product with a
+mask, or a constant. Pooling gives a map of its own, so that all who read it share it. The plan knows channels and
+layers but no sizes: those come with the inputs. `csrc/plan.h` reads what is written here.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import paddle
 from paddle import nn
 
 #: Changes with the meaning of any number in a program.
-VERSION = 1
-_SUM, _CONSTANT, _POOL, _CONV = range(4)
+VERSION = 2
+_SUM, _CONSTANT, _POOL, _CONV, _MASKED = range(5)
 NONE = -1
 
 
@@ -42,11 +42,13 @@ class Plan:
     ``params`` are the trained tensors in the order of their numbers, ``learning`` the numbers of those that the outputs
     depend on (the others are computed with, for the running statistics behind them, but have no gradient).
     ``tracked`` pairs a norm's number with a layer whose running statistics belong to it. ``inputs`` are the channels of
-    the inputs; ``coefficients`` and ``scales`` say how many of them the steps count on.
+    the inputs, ``leading`` the numbers of those that the outputs depend on and that are no masks; ``coefficients`` and
+    ``scales`` say how many of them the steps count on.
     """
 
     program: np.ndarray
     inputs: tuple[int, ...]
+    leading: tuple[int, ...]
     coefficients: int
     scales: int
     params: tuple[paddle.Tensor, ...]
@@ -64,6 +66,9 @@ class PlanBuilder:
         self._norms: list[tuple[int, int]] = []
         self._tracked: list[tuple[int, nn.BatchNorm2D]] = []
         self._steps: list[list[int]] = []
+        self._complete: set[int] = set(range(self._inputs))  # what nothing may be added to
+        self._masks: set[int] = set()
+        self._read: set[int] = set()
         self._owned: list[int] = []  # per step: the number of parameters after it
 
     def map(self, channels: int) -> int:
@@ -91,6 +96,16 @@ class PlanBuilder:
                 raise ValueError(f"channels {first}, {first + apart}, ... ({number}) are not in map {index}")
         self._step(_SUM, source, target, coefficient, scale, *take, *put, number)
 
+    def masked(self, source: int, target: int, mask: int, coefficient: int = NONE, scale: int = NONE) -> None:
+        """target += source * mask, element by element; the mask is an input without gradient that only masks."""
+        if not 0 <= mask < self._inputs or mask in self._read:
+            raise ValueError(f"map {mask} cannot be a mask: it is no input, or is read otherwise")
+        if not self._channels[source] == self._channels[target] == self._channels[mask]:
+            got = [self._channels[i] for i in (source, target, mask)]
+            raise ValueError(f"source, target and mask must have equally many channels, got {got}")
+        self._masks.add(mask)
+        self._step(_MASKED, source, target, coefficient, scale, mask)
+
     def constant(self, source: int, target: int, stride: int, coefficient: int = NONE) -> None:
         """target += coefficient (NONE: nothing), for a target of the source's size divided by ``stride``."""
         self._step(_CONSTANT, source, target, coefficient, NONE, stride)
@@ -106,6 +121,7 @@ class PlanBuilder:
             raise UnknownFormError("the kernels know pools with norms without scale and shift only")
         target = self.map(self._channels[source])
         self._step(_POOL, source, target, NONE, NONE, int(kind == "avg"), size, stride, padding, self._norm(norms))
+        self._complete.add(target)
         return target
 
     def conv(
@@ -137,33 +153,39 @@ class PlanBuilder:
 
     def finish(self, outputs: Sequence[int]) -> Plan:
         """The plan whose result is the maps ``outputs`` side by side."""
+        if self._masks.intersection(outputs):
+            raise ValueError(f"the masks {sorted(self._masks.intersection(outputs))} cannot be outputs")
         sizes = [self._inputs, len(self._channels), len(self._steps), len(outputs), len(self._params), len(self._norms)]
         tables = [self._channels, outputs, *self._norms, *self._steps]
         program = np.array([VERSION, *sizes, *(n for table in tables for n in table)], dtype=np.int64)
+        learning, leading = self._dependencies(outputs)
         return Plan(
             program,
             inputs=tuple(self._channels[: self._inputs]),
+            leading=leading,
             coefficients=1 + max((step[3] for step in self._steps), default=NONE),
             scales=1 + max((step[4] for step in self._steps), default=NONE),
             params=tuple(self._params),
-            learning=self._learning(outputs),
+            learning=learning,
             tracked=tuple(self._tracked),
         )
 
-    def _learning(self, outputs: Sequence[int]) -> tuple[int, ...]:
-        """The parameters of the steps whose targets lead to the outputs."""
+    def _dependencies(self, outputs: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The parameters of the steps whose targets lead to the outputs, and the inputs that do."""
         alive, numbers = set(outputs), []
         for step, (kind, source, target, *_) in reversed(list(enumerate(self._steps))):
             if target in alive and kind != _CONSTANT:
                 alive.add(source)
                 numbers += range(self._owned[step - 1] if step else 0, self._owned[step])
-        return tuple(sorted(numbers))
+        return tuple(sorted(numbers)), tuple(i for i in range(self._inputs) if i in alive)
 
     def _step(self, kind: int, source: int, target: int, coefficient: int, scale: int, *fields: int) -> None:
-        pooled = [step[2] for step in self._steps if step[0] == _POOL]
-        read = [step[1] for step in self._steps]
-        if target < self._inputs or target == source or target in [*pooled, *read]:
+        if target in self._complete or target == source:
             raise ValueError(f"nothing can be added to map {target} here: it is complete, or was read already")
+        if source in self._masks:
+            raise ValueError(f"map {source} is a mask: no step can read it otherwise")
+        self._read.add(source)
+        self._complete.add(source)
         self._steps.append([kind, source, target, coefficient, scale, *fields])
         self._owned.append(len(self._params))
 

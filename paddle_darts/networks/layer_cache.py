@@ -6,9 +6,10 @@ import weakref
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+import numpy as np
 from paddle import nn
 
-from paddle_darts.nn.stages import Description, describe
+from paddle_darts.nn.stages import Description, Nothing, describe
 
 if TYPE_CHECKING:
     from paddle_darts.networks.supernet import SearchCell
@@ -56,3 +57,15 @@ def described_candidates(cell: SearchCell) -> list[list[Description | nn.Layer]]
             return op
 
     return _candidates.get(cell, None, lambda: [[described(op) for op in mixed._ops] for mixed in cell._ops])
+
+
+_computed: LayerCache[np.ndarray] = LayerCache(limit=1)
+
+
+def computed_candidates(cell: SearchCell) -> np.ndarray:
+    """Which candidates there is anything to compute for: bool [edges, ops]. Not to be written to."""
+    return _computed.get(
+        cell,
+        None,
+        lambda: np.array([[not isinstance(what, Nothing) for what in row] for row in described_candidates(cell)]),
+    )

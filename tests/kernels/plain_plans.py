@@ -95,6 +95,9 @@ class PlainRun:
         y = paddle.index_select(paddle.concat([x, zeros], axis=1), paddle.to_tensor(chosen), axis=1)
         self._add(target, y, coefficient, scale)
 
+    def masked(self, source: int, target: int, mask: int, coefficient: int = NONE, scale: int = NONE) -> None:
+        self._add(target, self.maps[source] * self.maps[mask].detach(), coefficient, scale)
+
     def constant(self, source: int, target: int, stride: int, coefficient: int = NONE) -> None:
         x = self.maps[source]
         size = [x.shape[0], self._channels[target], *(-(-n // stride) for n in x.shape[2:])]

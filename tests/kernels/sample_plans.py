@@ -100,7 +100,7 @@ class Graph:
     ``whole``: single precision, with whole numbers and only such steps as keep them whole.
     """
 
-    def __init__(self, draw: Callable, inputs: int, whole: bool) -> None:
+    def __init__(self, draw: Callable, inputs: int, whole: bool, masks: bool) -> None:
         self.draw, self.whole = draw, whole
         self.training, self.batch = draw(st.booleans()), draw(st.integers(1, 5))
         self.make = (WholeMaker if whole else Maker)(draw(st.integers(0, 2**20)))
@@ -110,9 +110,14 @@ class Graph:
         for _ in channels[1:]:  # some larger ones, as the inputs of a cell behind a reduction are
             height, width = sizes[0]
             sizes.append(draw(st.sampled_from([(height, width), (2 * height, 2 * width), (2 * height - 1, width)])))
-        self.inputs = [self.make.image(self.batch, c, *size) for c, size in zip(channels, sizes, strict=True)]
-        self.plan = Recorder(channels)
+        shapes = list(zip(channels, sizes, strict=True))
+        self.inputs = [self.make.image(self.batch, c, *size) for c, size in shapes]
         self.maps: dict[int, Size] = dict(enumerate(sizes))
+        self.masks: dict[int, tuple[int, Size]] = {}  # behind the other inputs, one for each of them
+        if masks:
+            self.masks = dict(enumerate(shapes, start=len(shapes)))
+            self.inputs += [self.make.image(self.batch, c, *size) for c, size in shapes]
+        self.plan = Recorder([c for c, _ in (*shapes, *self.masks.values())])
         self.alike: set[int] = set()
 
     # -------------------------------------------------------------------------------------- single layers
@@ -192,12 +197,23 @@ class Graph:
 
         self.plan.add(source, target, take=evenly(have), put=evenly(want), count=count, **self.factors())
 
+    def fitting_masks(self, source: int) -> list[int]:
+        shape = self.plan.channels(source), self.maps[source]
+        return [mask for mask, other in self.masks.items() if other == shape]
+
+    def masked(self, source: int, target: int) -> None:
+        """A product with a mask, where there is one of that shape and the target has as many channels; else a sum."""
+        masks = self.fitting_masks(source)
+        if not masks or self.plan.channels(source) != self.plan.channels(target):
+            return self.add(source, target)
+        self.plan.masked(source, target, self.draw(st.sampled_from(masks)), **self.factors())
+
     def node(self, kinds: Sequence[str], most: int = 3) -> int:
         """A map that up to ``most`` steps add to."""
         source, kind = self.draw(st.sampled_from(sorted(self.maps))), self.draw(st.sampled_from(kinds))
         channels = self.draw(st.one_of(CHANNELS, st.just(self.plan.channels(source))))
         stride = self.draw(st.sampled_from([1, 2]))
-        size = self.maps[source] if kind == "add" else tuple(-(-n // stride) for n in self.maps[source])
+        size = self.maps[source] if kind in ("add", "masked") else tuple(-(-n // stride) for n in self.maps[source])
         if kind == "conv":
             stages, size = self.chain(source, channels)
             target = self.plan.map(channels)
@@ -205,7 +221,8 @@ class Graph:
         else:
             pooled = self.pool(source, stride) if kind == "pool" else source
             target = self.plan.map(channels)
-            self.constant(source, target, stride) if kind == "constant" else self.add(pooled, target)
+            step = {"constant": lambda *maps: self.constant(*maps, stride), "masked": self.masked}.get(kind, self.add)
+            step(pooled, target)
         for _ in range(self.draw(st.integers(0, most - 1))):
             self.another_step(kinds, target, size)
         self.maps[target] = size
@@ -224,13 +241,15 @@ class Graph:
         if not sources:
             return
         source = self.draw(st.sampled_from(sorted(sources)))
-        possible = [k for k in kinds if k == "conv" or (1 in sources[source] if k == "add" else sources[source])]
+        possible = [
+            k for k in kinds if k == "conv" or (1 in sources[source] if k in ("add", "masked") else sources[source])
+        ]
         kind = self.draw(st.sampled_from(possible or ["conv"]))
         if kind == "conv":
             stages, _ = self.chain(source, self.plan.channels(target), size)
             return self.plan.conv(source, target, stages, **self.factors())
-        if kind == "add":
-            return self.add(source, target)
+        if kind in ("add", "masked"):
+            return getattr(self, kind)(source, target)
         stride = self.draw(st.sampled_from(sources[source]))
         if kind == "constant":
             return self.constant(source, target, stride)
@@ -260,7 +279,10 @@ class Graph:
 
 @st.composite
 def graphs(draw: Callable, *kinds: str, nodes: int = 1, inputs: int = 1, most: int = 1, whole: bool = False) -> Case:
-    """Plans of up to ``nodes`` maps, with up to ``most`` steps of the ``kinds`` ("conv", "add", "pool", "constant")."""
-    graph = Graph(draw, inputs, whole)
+    """Plans of up to ``nodes`` maps, with up to ``most`` steps of the ``kinds``.
+
+    They are "conv", "add", "masked", "pool" and "constant".
+    """
+    graph = Graph(draw, inputs, whole, "masked" in kinds)
     last = [graph.node(kinds, most) for _ in range(draw(st.integers(1, nodes)))][-1]
     return graph.finish(last)

@@ -35,14 +35,20 @@ def test_sums(case):
     case.check()
 
 
+@examples(60)
+@given(graphs("masked", "add", nodes=2, inputs=2, most=3))
+def test_masks(case):
+    case.check()
+
+
 @examples(250)
-@given(graphs("conv", "pool", "add", "constant", nodes=4, inputs=3, most=4))
+@given(graphs("conv", "pool", "add", "masked", "constant", nodes=4, inputs=3, most=4))
 def test_graphs(case):
     case.check()
 
 
 @examples(200)
-@given(graphs("conv", "pool", "add", "constant", nodes=2, inputs=2, most=3, whole=True))
+@given(graphs("conv", "pool", "add", "masked", "constant", nodes=2, inputs=2, most=3, whole=True))
 def test_whole_numbers(case):
     """In single precision, where vectors have other lengths: sums of whole numbers have no rounding."""
     case.check(1e-6)
@@ -165,7 +171,7 @@ def test_steps_that_lead_nowhere():
     found = case.fused()
     unused = [name for name, p in case.sources.items() if p is vain.dense[0].weight or p is before.norm.bias]
     assert len(unused) == 2 and all(found[name] is None for name in unused)
-    assert not found["input 0"].any() and found["coefficients"][0] == 0 != found["coefficients"][1]
+    assert found["input 0"] is None and found["coefficients"][0] == 0 != found["coefficients"][1]
 
 
 def test_a_constant_hands_on_no_gradient():
@@ -188,6 +194,22 @@ def test_dead_ends_do_not_spoil_gradients():
     plan.conv(0, dead, [huge])
     plan.conv(0, out, [make.stage(4, 4)])
     Case(plan, plan.finish([out]), [make.image(2, 4, 5, 5)]).check()
+
+
+def test_an_input_that_only_masks():
+    """It has no gradient, whatever is asked for; the others have theirs, through a ReLU too."""
+    make = Maker(8)
+    plan = Recorder([6, 6])
+    first, second = plan.map(6), plan.map(6)
+    plan.conv(0, first, [make.stage(6, 6, 3, padding=1)])
+    plan.masked(first, second, mask=1, coefficient=0, scale=0)
+    plan.masked(0, second, mask=1)
+    inputs = [make.image(3, 6, 5, 4) for _ in range(2)]
+    scales = make.tensor(make.rng.choice([0.0, 1.25], (1, 3)))
+    case = Case(plan, plan.finish([second]), inputs, make.normal(1), scales)
+    case.check()
+    found = case.fused()
+    assert found["input 1"] is None and found["input 0"].any() and found["coefficients"].all()
 
 
 def test_a_layer_in_two_places():

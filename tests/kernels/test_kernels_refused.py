@@ -146,6 +146,14 @@ def test_maps_that_no_step_fills():
     refused("that no step", plan.finish([target]), [ones(2, 3, 4, 4)])
 
 
+@pytest.mark.parametrize("size", [(4, 5), (2, 2), (5, 4)])
+def test_masks_of_another_size(size):
+    plan = PlanBuilder([3, 3])
+    target = plan.map(3)
+    plan.masked(0, target, mask=1)
+    refused("a mask has another size", plan.finish([target]), [ones(2, 3, 4, 4), ones(2, 3, *size)])
+
+
 # ------------------------------------------------------------------------------------------ plans
 def test_steps_in_an_impossible_order():
     """A map is complete when it is read; inputs and pooled maps are complete from the start."""
@@ -200,3 +208,20 @@ def test_norms_that_the_kernels_do_not_know(make):
     slow.norm._momentum = 0.99
     with pytest.raises(ValueError, match="one momentum and one epsilon"):
         plan.conv(0, target, [make.stage(4, 4), slow])
+
+
+def test_maps_that_cannot_be_masks():
+    """Only inputs of the right width that nobody reads otherwise, before or after."""
+    plan = PlanBuilder([3, 3, 4, 3])
+    target, other = plan.map(3), plan.map(3)
+    plan.add(1, target)
+    for mask in (1, target, -1, 99):
+        with pytest.raises(ValueError, match=f"map {mask} cannot be a mask"):
+            plan.masked(0, target, mask)
+    with pytest.raises(ValueError, match=r"equally many channels, got \[3, 3, 4\]"):
+        plan.masked(0, target, 2)
+    plan.masked(0, target, 3)
+    with pytest.raises(ValueError, match="map 3 is a mask"):
+        plan.add(3, other)
+    with pytest.raises(ValueError, match=r"masks \[3\] cannot be outputs"):
+        plan.finish([target, 3])

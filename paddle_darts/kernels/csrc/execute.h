@@ -54,6 +54,7 @@ inline void forward(const Call& call, Memory& memory) {
   for (const Step& s : run.plan.steps) {
     if (s.kind == Kind::kConv) conv_forward(run, s);
     if (s.kind == Kind::kSum) sum_forward(run, s);
+    if (s.kind == Kind::kMasked) masked_forward(run, s);
     if (s.kind == Kind::kConstant) constant_forward(run, s);
     if (s.kind == Kind::kPool) pool_forward(run, s, !call.training);
   }
@@ -134,6 +135,7 @@ inline void backward(const Call& call, Memory& memory) {
     T* own = coefficients && s.coefficient >= 0 ? coefficients + s.coefficient : nullptr;
     if (s.kind == Kind::kConv) ConvGradient<T>(run, s)(own);
     if (s.kind == Kind::kSum) sum_backward(run, s, own);
+    if (s.kind == Kind::kMasked) masked_backward(run, s, own);
     if (s.kind == Kind::kConstant) constant_backward(run, s, own);
     if (s.kind == Kind::kPool) pool_backward(run, s);
   }

@@ -8,7 +8,7 @@
 
 namespace pd {
 
-constexpr int64_t kPlanVersion = 1;
+constexpr int64_t kPlanVersion = 2;
 
 struct Stage {
   bool relu;
@@ -25,7 +25,7 @@ struct Stage {
   int border() const { return first_taps().border(in.height, in.width, first_out().height, first_out().width); }
 };
 
-enum class Kind { kSum, kConstant, kPool, kConv };
+enum class Kind { kSum, kConstant, kPool, kConv, kMasked };
 
 struct Step {
   Kind kind;
@@ -35,6 +35,7 @@ struct Step {
   int source_first, source_step, target_first, target_step, count;
   Window window;  // kPool
   int norm;       // kPool
+  int mask;       // kMasked: an input
   std::vector<Stage> stages;
 };
 
@@ -45,7 +46,27 @@ struct Plan {
   std::vector<Shape> norm_shape;
   std::vector<Step> steps;
   std::vector<bool> hidden;  // pooled maps: cheap to compute again, so not kept for the backward pass
+  // Of the inputs: whether the first convolution that reads it rectifies it, and whether it stays in Paddle's layout
+  // (if only dense convolutions read it, and all of them rectify it or none does: the gradient passes the ReLU once,
+  // at the end).
+  std::vector<bool> rectified, in_planes;
 };
+
+inline void place_inputs(Plan& plan) {
+  std::vector<bool> seen(plan.maps.size());
+  plan.rectified.resize(plan.maps.size());
+  plan.in_planes.assign(plan.inputs, true);
+  plan.in_planes.resize(plan.maps.size());
+  for (int m : plan.outputs) plan.in_planes[m] = false;
+  for (const Step& s : plan.steps) {
+    if (s.kind == Kind::kConv && !seen[s.source])
+      seen[s.source] = true, plan.rectified[s.source] = s.stages[0].relu;
+    const bool planes = s.kind == Kind::kConv && s.stages[0].depthwise < 0 &&
+                        s.stages[0].relu == plan.rectified[s.source];
+    if (!planes) plan.in_planes[s.source] = false;
+    if (s.kind == Kind::kMasked) plan.in_planes[s.mask] = false;
+  }
+}
 
 class Reader {
  public:
@@ -146,6 +167,11 @@ inline Plan read_plan(const int64_t* program, const int64_t* sizes) {
       if (s.kind == Kind::kPool) s.window.stride = stride, s.window.pad = r.next(), s.norm = r.next();
       height = (height + stride - 1) / stride, width = (width + stride - 1) / stride;
       if (s.kind == Kind::kPool) plan.hidden[s.target] = true;
+    } else if (s.kind == Kind::kMasked) {
+      s.mask = r.next();
+      const Shape& mask = plan.maps[s.mask];
+      if (mask.channels != in.channels || mask.height != height || mask.width != width)
+        throw std::invalid_argument("a mask has another size than its map");
     } else {
       const int count = r.next();
       for (int k = 0; k < count; ++k) {
@@ -169,6 +195,7 @@ inline Plan read_plan(const int64_t* program, const int64_t* sizes) {
   }
   for (const Shape& s : plan.maps)
     if (!s.channels) throw std::invalid_argument("there is a map that no step fills");
+  place_inputs(plan);
   return plan;
 }
 

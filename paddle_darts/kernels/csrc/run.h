@@ -113,23 +113,8 @@ class Run {
     });
   }
 
-  // Whether a map is an input that stays in Paddle's layout: if only dense convolutions read it, and all of them
-  // rectify it or none does (the gradient passes the ReLU once, at the end).
-  bool in_planes(int map) const {
-    if (map >= plan.inputs || std::count(plan.outputs.begin(), plan.outputs.end(), map)) return false;
-    for (const Step& s : plan.steps)
-      if (s.source == map &&
-          (s.kind != Kind::kConv || s.stages[0].depthwise >= 0 || s.stages[0].relu != rectifies(map)))
-        return false;
-    return true;
-  }
-
-  // Whether the first convolution that reads a map rectifies it.
-  bool rectifies(int map) const {
-    for (const Step& s : plan.steps)
-      if (s.source == map && s.kind == Kind::kConv) return s.stages[0].relu;
-    return false;
-  }
+  bool in_planes(int map) const { return plan.in_planes[map]; }
+  bool rectifies(int map) const { return plan.rectified[map]; }
 
   // The map with a border of zeros as wide as any step needs, rectified or not; made once.
   const Batch<T>& copy(int map, bool relu) {

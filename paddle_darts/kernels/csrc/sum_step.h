@@ -88,6 +88,33 @@ inline void sum_backward(Run<T>& run, const Step& s, T* grad_coefficient) {
   if (grad_coefficient) *grad_coefficient += total_of(products);
 }
 
+// The product of a map and a mask, element by element.
+template <class T>
+inline void masked_forward(Run<T>& run, const Step& s) {
+  const int64_t count = run.plan.maps[s.target].size();
+  run.each_sample([&](int64_t b, Arena&) {
+    const T *map = run.maps[s.source].at(b), *mask = run.maps[s.mask].at(b);
+    const T weight = run.coefficient(s) * run.scale(s, b);
+    T* total = run.maps[s.target].at(b);
+    for (int64_t i = 0; i < count; ++i) total[i] += weight * (map[i] * mask[i]);
+  });
+}
+
+template <class T>
+inline void masked_backward(Run<T>& run, const Step& s, T* grad_coefficient) {
+  const int64_t count = run.plan.maps[s.target].size();
+  std::vector<T> products(run.batch);
+  run.each_sample([&](int64_t b, Arena& scratch) {
+    const T *mask = run.maps[s.mask].at(b), *grad = run.grads[s.target].at(b);
+    const T scale = run.scale(s, b);
+    T* masked = scratch.take<T>(count);
+    for (int64_t i = 0; i < count; ++i) masked[i] = grad[i] * mask[i];
+    if (grad_coefficient) products[b] = scale * dot(run.maps[s.source].at(b), masked, count);
+    if (run.grads[s.source].data) axpy(masked, count, run.coefficient(s) * scale, run.grads[s.source].at(b));
+  });
+  if (grad_coefficient) *grad_coefficient += total_of(products);
+}
+
 template <class T>
 inline void constant_forward(Run<T>& run, const Step& s) {
   if (s.coefficient < 0) return;
