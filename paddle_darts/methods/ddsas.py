@@ -151,7 +151,7 @@ class Ddsas(GradientMethod):
         self.arch_optimizer.step(gradients)
 
     def weight_step(self, train: Batch) -> StepResult:
-        if not self.options.clip_with_arch:
+        if not (self.options.clip_with_arch and self.options.grad_clip):
             return super().weight_step(train)
         loss, logits = self.loss(train)
         found = gradients_or_none(loss, [*self.weights.values(), *self.arch.values()])
