@@ -145,8 +145,18 @@ class GradientMethod(SearchMethod):
             eta=self.lr,
             momentum=self.options.momentum,
             weight_decay=self.options.weight_decay,
-            velocity=self.weight_optimizer.slots("velocity"),
+            velocity=self.momentum_buffers(),
         )
+
+    def momentum_buffers(self) -> list[paddle.Tensor] | None:
+        """The momentum that the unrolled step of the weights starts with.
+
+        With ``stale_gradients`` there is none until every weight has been used: the official programs have no buffer
+        for the others, and do without all of them then.
+        """
+        if self.options.stale_gradients and len(self._used) < len(self.weights):
+            return None
+        return self.weight_optimizer.slots("velocity")
 
     def update_arch(self, gradients: list[paddle.Tensor | None]) -> None:
         """One step of the architecture's optimizer."""

@@ -181,20 +181,25 @@ class GreedyDecisions:
         return edge_scores(probabilities, self.none, self.criterion, self.history, self.official_start)
 
     def _decide(self, scores: EdgeScores) -> Decision:
-        """Settle the undecided edge with the highest score (the first of equals) with its likeliest operation.
+        """Settle the undecided edge with the highest score (the first of equals) with its likeliest operation."""
+        edge = int(np.where(self.undecided, scores.score, -np.inf).argmax())
+        column = self._best_op(scores.conditional, edge)
+        pruned = self.settle(edge, column)
+        reasons = (float(v[edge]) for v in (scores.importance, scores.certainty, scores.stability, scores.score))
+        return Decision(edge, *self.edges[edge], self.primitives[column], pruned, *reasons)
+
+    def settle(self, edge: int, column: int) -> tuple[int, ...]:
+        """Decide an edge for the operation in a column; returns the edges that are pruned with it.
 
         A node with two decided edges loses its undecided ones.
         """
-        edge = int(np.where(self.undecided, scores.score, -np.inf).argmax())
-        node, source = self.edges[edge]
-        self.choice[edge] = column = self._best_op(scores.conditional, edge)
-        pruned: tuple[int, ...] = ()
-        rows = self._rows(node)
-        if sum(self.choice[row] >= 0 for row in rows) >= 2:
-            pruned = tuple(row for row in rows if self.choice[row] == UNDECIDED)
-            self.choice[list(pruned)] = PRUNED
-        reasons = (float(v[edge]) for v in (scores.importance, scores.certainty, scores.stability, scores.score))
-        return Decision(edge, node, source, self.primitives[column], pruned, *reasons)
+        self.choice[edge] = column
+        rows = self._rows(self.edges[edge][0])
+        if sum(self.choice[row] >= 0 for row in rows) < 2:
+            return ()
+        pruned = tuple(row for row in rows if self.choice[row] == UNDECIDED)
+        self.choice[list(pruned)] = PRUNED
+        return pruned
 
     def _best_op(self, table: np.ndarray, edge: int) -> int:
         """The first of the likeliest real operations."""
@@ -216,7 +221,8 @@ class GreedyDecisions:
     def forced_edges(self, probabilities: np.ndarray) -> list[Edge]:
         """As if the search ended now: missing edges of a node are its most important undecided ones.
 
-        Importance only selects; edges stand in the order of their sources, operations are the likeliest.
+        Importance only selects; edges stand in the order of their sources, operations are the likeliest. A decided
+        operation of probability 0, which a limit of skip connections forbids, gives way to the likeliest, too.
         """
         importance = self.scores(probabilities).importance
         found = []
@@ -225,8 +231,9 @@ class GreedyDecisions:
             taken = [row for row in rows if self.choice[row] >= 0]
             candidates = sorted((r for r in rows if self.choice[r] == UNDECIDED), key=lambda r: -importance[r])
             for row in sorted(taken + candidates[: 2 - len(taken)]):
-                decided = self.choice[row] >= 0
-                found.append(self._edge(row, int(self.choice[row]) if decided else self._best_op(probabilities, row)))
+                column = int(self.choice[row])
+                keeps = column >= 0 and probabilities[row, column] > 0
+                found.append(self._edge(row, column if keeps else self._best_op(probabilities, row)))
         return found
 
     def _edge(self, row: int, column: int) -> Edge:

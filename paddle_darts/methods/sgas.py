@@ -6,7 +6,6 @@ Deviations: `none` need not be the first candidate; a history that is still empt
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -92,18 +91,25 @@ class Sgas(GradientMethod):
         super().update_arch([g if name in still else None for name, g in zip(self.arch, gradients, strict=True)])
 
     def end_epoch(self, epoch: int) -> None:
-        tables, due = self.probabilities(), self.schedule.due(epoch)
+        tables, due = self.strengths(), self.schedule.due(epoch)
         found = {kind: self.decisions[kind].end_epoch(tables[kind], due)[1] for kind in KINDS}
         self.latest = {kind: decision for kind, decision in found.items() if decision is not None}
         self.rounds += bool(self.latest)
+
+    def probabilities(self) -> dict[str, np.ndarray]:
+        """The weights of the mixture: 1 for the operation of a decided edge, 0 on pruned ones."""
+        return {kind: self.cell_mix(kind).ops.numpy().astype("float32") for kind in KINDS}
+
+    def strengths(self) -> dict[str, np.ndarray]:
+        """The softmax of all edges, settled or not."""
+        return super().probabilities()
 
     def batch_size(self, given: int) -> int:
         return given + self.options.batch_increase * self.rounds
 
     def derive_from(self, strengths: dict[str, np.ndarray]) -> Genotype:
         """Settled edges, and what would be settled if the search ended now."""
-        cells = {kind: _allowed(self.decisions[kind], strengths[kind]) for kind in KINDS}
-        return greedy_genotype(cells, self.spec.multiplier, strengths)
+        return greedy_genotype(self.decisions, self.spec.multiplier, strengths)
 
     def facts(self) -> dict[str, Any]:
         left = {f"undecided_{kind}": int(self.decisions[kind].undecided.sum()) for kind in KINDS}
@@ -119,16 +125,3 @@ class Sgas(GradientMethod):
         self.rounds = state["rounds"]
         for kind in KINDS:
             self.decisions[kind].load_state_dict(state["decisions"][kind])
-
-
-def _allowed(decisions: GreedyDecisions, strengths: np.ndarray) -> GreedyDecisions:
-    """The decisions, with the next best operation where the one that was chosen has no strength (a limit of skips)."""
-    chosen = np.flatnonzero(decisions.choice >= 0)
-    refused = [row for row in chosen if strengths[row, decisions.choice[row]] == 0]
-    if not refused:
-        return decisions
-    changed = copy.copy(decisions)
-    changed.choice = decisions.choice.copy()
-    for row in refused:
-        changed.choice[row] = changed._best_op(strengths, row)
-    return changed

@@ -61,13 +61,17 @@ class Golden:
         return float(chosen["rtol"]), float(chosen["atol"])
 
     def check(self, key: str, value: Any) -> None:
-        """max|a-b| <= atol + rtol*max|b|; integers and text exactly."""
+        """max|a-b| <= atol + rtol*max|b|; integers, text and, where the file says so, NaN exactly."""
         expected = self.input(key)
         got = value.numpy() if isinstance(value, paddle.Tensor) else np.asarray(value)
         assert got.shape == expected.shape, f"{self.path.name}: {key} has shape {got.shape}, not {expected.shape}"
         if expected.dtype.kind not in "fc":
             assert np.array_equal(got, expected), f"{self.path.name}: {key} differs"
             return
+        if self.meta["tolerance"].get("nan_equal"):
+            missing = np.isnan(expected)
+            assert np.array_equal(np.isnan(got), missing), f"{self.path.name}: {key} is NaN in other places"
+            got, expected = got[~missing], expected[~missing]
         rtol, atol = self.tolerance(key)
         error = float(np.max(np.abs(got - expected), initial=0.0))
         bound = atol + rtol * float(np.max(np.abs(expected), initial=0.0))
