@@ -15,6 +15,7 @@ from paddle_darts.analysis.complexity import count_parameters
 from paddle_darts.networks.official import our_name
 from paddle_darts.nn.layers import trainable
 from paddle_darts.nn.losses import cross_entropy
+from paddle_darts.spaces.darts import cell_kinds
 
 
 @replays("eval_", "fair_darts", "ddsas", "sgas", "dr_nas")
@@ -89,11 +90,10 @@ def check_sizes(golden: Golden, network: nn.Layer) -> None:
     """Widths of the cells and numbers of parameters, as far as they were recorded."""
     a, meta = golden.args, golden.meta
     widths = [cell.out_channels for cell in network.cells]
-    channels = [a["C"] * 2 ** sum(r <= i for r in a["reductions"]) for i in range(a["layers"])]
-    multipliers = a.get("cell_multipliers") or [
-        a.get("multiplier_reduce", a["multiplier"]) if i in a["reductions"] else a["multiplier"]
-        for i in range(a["layers"])
-    ]
+    reduced = [kind == "reduce" for kind in cell_kinds(a["layers"], a["reductions"])]
+    channels = [a["C"] * 2 ** sum(reduced[: i + 1]) for i in range(a["layers"])]
+    of_kind = {False: a["multiplier"], True: a.get("multiplier_reduce") or a["multiplier"]}
+    multipliers = a.get("cell_multipliers") or [of_kind[reduction] for reduction in reduced]
     assert widths == np.multiply(channels, multipliers).tolist()
     everything, without_head = count_parameters(network, auxiliary=True), count_parameters(network)
     for key, count in (("n_params_total", everything), ("n_params_no_aux", without_head)):
