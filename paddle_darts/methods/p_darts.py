@@ -182,8 +182,9 @@ class PDarts(GradientMethod):
         return {**super().state(), "stage": self._stage, "switches": switches}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        if state["stage"] != self._stage:
-            self._stage = state["stage"]
-            self.switches = {kind: np.array(table, dtype=bool) for kind, table in state["switches"].items()}
+        switches = {kind: np.array(state["switches"][kind], dtype=bool) for kind in KINDS}
+        same = all(np.array_equal(self.switches[kind], switches[kind]) for kind in KINDS)
+        if state["stage"] != self._stage or not same:
+            self._stage, self.switches = state["stage"], switches
             self.build(self.stage_spec())
         super().load_state(state)
