@@ -82,7 +82,8 @@ class FairDarts(GradientMethod):
         return zero_one_loss(self.alphas.values(), self.options.sep_loss)
 
     def step(self, train: Batch, valid: Batch) -> StepResult:
-        return self.single_level_step(train) if self.options.single_level else super().step(train, valid)
+        together = self.options.single_level and self.learns_architecture
+        return self.single_level_step(train) if together else super().step(train, valid)
 
     def single_level_step(self, train: Batch) -> StepResult:
         """One pass over the training batch moves the weights and the architecture."""

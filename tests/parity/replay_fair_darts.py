@@ -11,6 +11,7 @@ from search_loops import (
     batches,
     check_supernet_pass,
     check_weight_gradients,
+    enter_step,
     load_weights,
     loop_options,
     norm,
@@ -73,7 +74,7 @@ def replay_loop(golden: Golden) -> None:
         gradients = record_gradients(method.weight_optimizer)
         trace: dict[str, list[object]] = {}
         for i in range(a["iterations"]):
-            method.epoch = int(i >= a["warmup_steps"])
+            enter_step(golden, method, i)
             for key, value in one_step(golden, method, i).items():
                 trace.setdefault(key, []).append(value)
             trace.setdefault("gnorm_weights", []).append(norm(gradients[-1]))

@@ -13,6 +13,7 @@ from search_loops import (
     batches,
     check_supernet_pass,
     check_weight_gradients,
+    enter_step,
     load_weights,
     loop_options,
     norm,
@@ -43,7 +44,7 @@ def replay_supernet(golden: Golden) -> None:
     with precision("float64"):
         method = build(golden, "alphas_")
         for kind, decisions in method.decisions.items():
-            for edge, op in golden.args[f"decisions_{kind}"]:
+            for edge, op in golden.args[f"decisions_{kind}"] or ():
                 decisions.settle(edge, op)
             golden.check(f"selected_idxs_{kind}", official_indices(decisions.choice))
             golden.check(f"candidate_flags_{kind}", decisions.undecided)
@@ -72,8 +73,8 @@ def replay_loop(golden: Golden) -> None:
         told = {name: record_gradients(getattr(method, f"{name}_optimizer")) for name in ("arch", "weight")}
         trace: dict[str, list[Any]] = {}
         for i in range(a["iterations"]):
-            method.epoch = int(i >= a["warmup_steps"])
-            for entry in a["decisions_before_step"]:
+            enter_step(golden, method, i)
+            for entry in a["decisions_before_step"] or ():
                 for edge, op in entry["decisions"] if entry["before_step"] == i else ():
                     method.decisions[entry["cell"]].settle(edge, op)
             for key, value in one_step(golden, method, i, told).items():

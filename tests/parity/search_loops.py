@@ -31,7 +31,7 @@ def search_spec(golden: Golden) -> SupernetSpec:
         multiplier=a["multiplier"],
         stem_multiplier=a["stem_multiplier"],
         stem=a["stem"],
-        reductions=tuple(a["reductions"]),
+        reductions=None if a["reductions"] is None else tuple(a["reductions"]),
         pool_bn=a["pool_bn"],
         affine=a["affine"],
         ops=tuple(a["primitives"]),
@@ -44,7 +44,7 @@ def loop_options(golden: Golden, arch_betas: tuple[float, float]) -> dict[str, A
     weights, arch = a["optimizer_weights"], a["optimizer_arch"]
     assert weights["type"] == "SGD" and not a["nesterov"] and weights["dampening"] == 0.0
     assert arch["type"] == "Adam" and a["adam_eps"] == 1e-8 and a["arch_betas"] == list(arch_betas)
-    assert a["lr_schedule"] == "constant" and a.get("hvp_r", 0.01) == 0.01 and a.get("eta", a["lr"]) == a["lr"]
+    assert a["lr_schedule"] == "constant" and a.get("hvp_r") in (None, 0.01) and a.get("eta") in (None, a["lr"])
     assert a["zero_grad"] in ("zeros", "none")
     return {
         "learning_rate": a["lr"],
@@ -53,9 +53,15 @@ def loop_options(golden: Golden, arch_betas: tuple[float, float]) -> dict[str, A
         "grad_clip": a["grad_clip"] or 0.0,
         "arch_learning_rate": a["arch_lr"],
         "arch_weight_decay": a["arch_weight_decay"],
+        "arch_grad_clip": arch.get("grad_clip") or 0.0,
         "stale_gradients": a["zero_grad"] == "zeros",
-        "arch_start_epoch": 1,  # what is recorded as a warm-up is the epoch before
+        "arch_start_epoch": 1,  # see enter_step
     }
+
+
+def enter_step(golden: Golden, method: Any, step: int) -> None:
+    """The iterations of a warm-up, in which only the weights learn, are those of the epoch before the first."""
+    method.epoch = int(step >= (golden.args["warmup_steps"] or 0))
 
 
 def load_weights(golden: Golden, method: Any) -> None:
