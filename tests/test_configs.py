@@ -1,6 +1,7 @@
 """Every recipe in configs/ is valid, and the network it asks for can be built."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from pathlib import PurePath
 from typing import get_args, get_type_hints
 
 import pytest
@@ -8,9 +9,10 @@ import pytest
 from paddle_darts.data.registry import DATASETS
 from paddle_darts.engine.parsing import read_recipe
 from paddle_darts.engine.recipes import search_settings, train_settings
-from paddle_darts.genotypes import list_genotypes
-from paddle_darts.methods import get_method
-from paddle_darts.networks import Supernet, SupernetSpec, build_network
+from paddle_darts.genotypes import entry, list_genotypes
+from paddle_darts.methods import METHODS, get_method
+from paddle_darts.networks import SupernetSpec, build_network
+from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import trainable
 from paddle_darts.resources import find_config, resource_dir
 
@@ -49,18 +51,28 @@ def test_search_recipes(recipe):
     assert isinstance(options, get_method(config.method).options_class)
     assert config.dataset in DATASETS
     assert config.retrain is None or find_config(config.retrain) is not None
-    if "quickstart" not in recipe:
-        assert recipe == f"search/{config.method}_{config.dataset}.yml"
+    assert belongs_to(recipe, config.method, config.dataset)
 
     classes, channels = CLASSES[config.dataset]
     shape = {f.name: getattr(config, f.name) for f in fields(SupernetSpec) if hasattr(config, f.name)}
     spec = SupernetSpec(num_classes=classes, in_channels=channels, **shape)
-    assert len(Supernet(spec).cells) == config.layers
+    method_class = get_method(config.method)
+    # a whole method, for some settings only fit together in it: epochs and decisions, stages, channels and their parts
+    method = method_class(spec, options, method_class.total_epochs(options, config.epochs), RandomSource(config.seed))
+    assert len(method.supernet.cells) == config.layers
+
+
+def belongs_to(recipe, method, dataset):
+    """Whether the file is named after what is in it: <method>_<dataset>, with a variant between or behind."""
+    name = PurePath(recipe).stem
+    if name.startswith("quickstart"):
+        return dataset == "digits" and name == ("quickstart" if method == "darts" else f"quickstart_{method}")
+    return name.startswith(f"{method}_") and dataset in name.removeprefix(f"{method}_").split("_")
 
 
 @pytest.mark.parametrize("recipe", TRAININGS)
 def test_training_recipes(recipe):
-    config = train_settings({"config": str(ROOT / recipe), "arch": "DARTS_V2"})
+    config = train_settings({"config": str(ROOT / recipe), "arch": a_cell_of(recipe)})
     for name, value in read_recipe(recipe).items():
         assert getattr(config, name) == value, name
     check_types(config)
@@ -79,18 +91,120 @@ def test_training_recipes(recipe):
     assert any("auxiliary" in name for name in trainable(network)) == config.auxiliary
 
 
+def a_cell_of(recipe):
+    """A published cell of the family that the recipe is for."""
+    family = PurePath(recipe).stem.rpartition("_")[0]
+    return next((name for name in list_genotypes() if entry(name).family == family), "DARTS_V2")
+
+
 @pytest.mark.parametrize("name", list_genotypes())
 def test_a_recipe_is_found_for_every_genotype(name):
     config = train_settings({"arch": name})
     assert (config.dataset, config.epochs, config.layers) == ("cifar10", 600, 20)
 
 
-def test_published_recipe_of_darts():
-    config, options = search_settings({"method": "darts", "dataset": "cifar10"})
-    assert (config.epochs, config.batch_size, config.init_channels, config.layers) == (50, 64, 16, 8)
-    assert (options.learning_rate, options.learning_rate_min, options.weight_decay) == (0.025, 0.001, 3e-4)
-    assert (options.arch_learning_rate, options.arch_weight_decay, options.grad_clip) == (3e-4, 1e-3, 5)
-    assert options.unrolled is False and config.train_portion == 0.5
-    training = train_settings({"arch": "DARTS_V2", "dataset": "cifar10"})
-    assert (training.batch_size, training.drop_path_prob, training.auxiliary_weight) == (96, 0.2, 0.4)
-    assert training.auxiliary and training.cutout and training.cutout_length == 16
+@pytest.mark.parametrize("name", list_genotypes())
+def test_every_genotype_has_an_imagenet_recipe(name):
+    config = train_settings({"arch": name, "dataset": "imagenet"})
+    assert (config.stem, config.epochs, config.layers, config.weight_decay) == ("imagenet", 250, 14, 3e-5)
+    assert config.auxiliary and config.color_jitter and not config.cutout
+    assert (config.label_smooth, config.drop_path_prob) == (0.1, 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_a_recipe_and_a_quick_start(method):
+    assert f"search/{method}_cifar10.yml" in SEARCHES
+    assert ("search/quickstart.yml" if method == "darts" else f"search/quickstart_{method}.yml") in SEARCHES
+
+
+@pytest.mark.parametrize("recipe", [name for name in SEARCHES if "cifar10." in name or "cifar10_" in name])
+def test_defaults_of_a_method_are_its_recipe(recipe):
+    """Whoever leaves the recipes aside, as from Python, gets the published settings of the method all the same."""
+    config, options = search_settings({"config": recipe})
+    plain = get_method(config.method).options_class()
+    varied = {"use_history", "decision_freq", "space_config", "max_skip_connect"}
+    assert replace(options, **{f: getattr(plain, f) for f in varied if hasattr(plain, f)}) == plain
+
+
+def search_of(method, dataset):
+    config, options = search_settings({"method": method, "dataset": dataset})
+    return {**vars(config), **vars(options)}
+
+
+#: What the papers' authors run, by --method and --dataset alone.
+PUBLISHED = {
+    ("darts", "cifar10"): {
+        "epochs": 50, "batch_size": 64, "init_channels": 16, "layers": 8, "learning_rate": 0.025,
+        "learning_rate_min": 0.001, "weight_decay": 3e-4, "grad_clip": 5, "arch_learning_rate": 3e-4,
+        "arch_weight_decay": 1e-3, "unrolled": False, "train_portion": 0.5, "seed": 2,
+    },
+    ("pc_darts", "cifar10"): {
+        "epochs": 50, "batch_size": 256, "learning_rate": 0.1, "learning_rate_min": 0, "arch_learning_rate": 6e-4,
+        "arch_start_epoch": 15, "partial_channels": 4, "arch_grad_clip": 0,
+    },
+    ("pc_darts", "imagenet"): {
+        "stem": "imagenet", "epochs": 50, "batch_size": 1024, "learning_rate": 0.5, "warmup_epochs": 5,
+        "arch_learning_rate": 6e-3, "arch_grad_clip": 5, "arch_start_epoch": 35, "partial_channels": 2,
+    },
+    ("p_darts", "cifar10"): {
+        "epochs": 25, "batch_size": 96, "layers": 5, "add_layers": [0, 6, 12], "dropout_rate": [0.1, 0.4, 0.7],
+        "num_to_drop": [3, 2], "arch_start_epoch": 10, "arch_grad_clip": 5, "max_skip_connect": 2, "mean": None,
+    },
+    ("p_darts", "cifar100"): {"dropout_rate": [0.1, 0.2, 0.3], "mean": [0.5071, 0.4867, 0.4408]},
+    ("fair_darts", "cifar10"): {
+        "epochs": 50, "batch_size": 128, "learning_rate": 0.005, "arch_learning_rate": 3e-3, "aux_loss_weight": 10,
+        "sep_loss": "l2", "op_threshold": 0.85, "parse_method": "threshold_sparse",
+    },
+    ("sgas", "cifar10"): {
+        "epochs": 50, "batch_size": 64, "batch_increase": 8, "warmup_dec_epoch": 9, "decision_freq": 5,
+        "use_history": False,
+    },
+    ("dr_nas", "cifar10"): {
+        "epochs": 50, "init_channels": 36, "layers": 20, "learning_rate": 0.1, "ks": [6, 4], "keeps": [7, 4],
+        "reg_scale": 1e-3, "arch_weight_decay": 0, "arch_start_epoch": 10,
+    },
+    ("dr_nas", "imagenet"): {
+        "stem": "imagenet", "batch_size": 512, "init_channels": 48, "layers": 14, "learning_rate": 0.5, "ks": [6, 3],
+        "warmup_epochs": 5, "arch_learning_rate": 6e-3, "arch_grad_clip": 5, "seed": 0,
+    },
+    ("ddsas", "cifar10"): {
+        "epochs": 50, "space_config": "space_config_static", "dss_max_ops": 28, "dss_freq": 30, "confidence": 1.44,
+        "saliency_type": "simple", "seed": 0,
+    },
+    ("ddsas", "imagenet"): {
+        "stem": "imagenet", "epochs": 60, "batch_size": 512, "space_config": "space_config_imagenet",
+        "arch_grad_clip": 5, "clip_with_arch": True,
+    },
+    ("gdas", "cifar10"): {"epochs": 240, "weight_decay": 5e-4, "nesterov": True, "tau_max": 10, "tau_min": 0.1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "dataset"), PUBLISHED)
+def test_published_searches(method, dataset):
+    found = search_of(method, dataset)
+    expected = PUBLISHED[method, dataset]
+    assert {name: found[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("arch", "dataset", "expected"),
+    [
+        ("DARTS_V2", "cifar10", (96, 36, 0.025, 0.2)),
+        ("PC_DARTS_cifar", "cifar10", (96, 36, 0.025, 0.3)),
+        ("PDARTS", "cifar10", (128, 36, 0.025, 0.3)),
+        ("FairDARTS_a", "cifar10", (128, 36, 0.025, 0.2)),
+        ("Cri1_CIFAR_Best", "cifar10", (96, 36, 0.025, 0.2)),
+        ("DrNAS_cifar10", "cifar10", (64, 36, 0.025, 0.3)),
+        ("DDSAS_cifar100", "cifar100", (96, 36, 0.025, 0.2)),
+        ("DARTS_V2", "imagenet", (128, 48, 0.1, 0)),
+        ("PC_DARTS_image", "imagenet", (1024, 48, 0.5, 0)),
+        ("Cri2_ImageNet_Best", "imagenet", (1024, 48, 0.5, 0)),
+        ("DrNAS_imagenet", "imagenet", (768, 48, 0.5, 0)),
+        ("DDSAS_imagenet", "imagenet", (1024, 46, 0.5, 0)),
+    ],
+)
+def test_published_trainings(arch, dataset, expected):
+    found = train_settings({"arch": arch, "dataset": dataset})
+    assert (found.batch_size, found.init_channels, found.learning_rate, found.drop_path_prob) == expected
+    assert found.auxiliary and found.auxiliary_weight == 0.4
+    assert (found.cutout, found.cutout_length) == (dataset != "imagenet", 16)
