@@ -8,6 +8,7 @@ layers but no sizes: those come with the inputs. `csrc/plan.h` reads what is wri
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -134,18 +135,19 @@ class PlanBuilder:
         fields: list[int] = []
         channels = self._channels[source]
         for stage in stages:
-            _check_form(stage)
-            _check_channels(stage, channels)
-            channels = stage.dense[0].weight.shape[0] * len(stage.dense)
+            form = _form(stage)
+            if form.channels_in != channels:
+                raise ValueError(f"a weight {form.first} does not fit {channels} channels")
+            channels = form.channels_out
             fields += [
-                int(stage.relu),
+                form.relu,
                 channels,
                 self._norm(() if stage.norm is None else (stage.norm,)),
                 NONE if stage.depthwise is None else self._param(stage.depthwise.weight),
-                *_window(stage.depthwise),
+                *form.depthwise,
                 self._param(stage.dense[0].weight),
                 self._param(stage.dense[1].weight) if len(stage.dense) > 1 else NONE,
-                *_window(stage.dense[0]),
+                *form.dense,
             ]
         if channels != self._channels[target]:
             raise ValueError(f"a chain of {channels} output channels cannot add to a map of {self._channels[target]}")
@@ -208,24 +210,58 @@ class PlanBuilder:
         return number
 
 
-def _check_form(stage: Stage) -> None:
-    """UnknownFormError for convolutions that the kernels cannot compute."""
-    depthwise = [] if stage.depthwise is None else [stage.depthwise]
-    if any(conv.bias is not None for conv in (*depthwise, *stage.dense)):
+@dataclass(frozen=True)
+class _Form:
+    """What a program says of a stage besides its parameters. ``first`` is the shape of the weight that reads its
+    input."""
+
+    relu: int
+    channels_in: int
+    channels_out: int
+    depthwise: tuple[int, ...]
+    dense: tuple[int, ...]
+    first: str
+
+
+# methods that draw their operations write new plans at every step, of stages that stay
+_forms: weakref.WeakKeyDictionary[Stage, _Form] = weakref.WeakKeyDictionary()
+
+
+def _form(stage: Stage) -> _Form:
+    """The form of a stage, looked up once.
+
+    UnknownFormError for convolutions that the kernels cannot compute, ValueError where their channels do not fit.
+    """
+    if stage not in _forms:
+        _forms[stage] = _looked_up(stage)
+    return _forms[stage]
+
+
+def _looked_up(stage: Stage) -> _Form:
+    depthwise, dense = stage.depthwise, stage.dense
+    convs = dense if depthwise is None else (depthwise, *dense)
+    if any(conv.bias is not None for conv in convs):
         raise UnknownFormError("the kernels know convolutions without bias only")
-    if any(conv._groups > 1 for conv in stage.dense):
+    if any(conv._groups > 1 for conv in dense):
         raise UnknownFormError("the kernels know depthwise and dense convolutions, but no groups between")
-    if depthwise and (len(stage.dense) > 1 or _window(stage.dense[0]) != [1, 1, 1, 1, 1, 0, 0]):
+    if depthwise is not None and (len(dense) > 1 or _window(dense[0]) != [1, 1, 1, 1, 1, 0, 0]):
         raise UnknownFormError("the kernels know depthwise convolutions in front of 1x1 convolutions only")
-
-
-def _check_channels(stage: Stage, channels: int) -> None:
-    """ValueError unless a stage takes ``channels`` channels."""
-    if stage.depthwise is not None and stage.depthwise.weight.shape[:2] != [channels, 1]:
-        raise ValueError(f"a depthwise weight {stage.depthwise.weight.shape} does not fit {channels} channels")
-    for conv in stage.dense:
-        if conv.weight.shape[1] != channels or conv.weight.shape[0] != stage.dense[0].weight.shape[0]:
+    channels, per_group = convs[0].weight.shape[:2]
+    if depthwise is None:
+        channels = per_group
+    elif per_group != 1:
+        raise ValueError(f"a depthwise weight {depthwise.weight.shape} does not fit {channels} channels")
+    for conv in dense:
+        if conv.weight.shape[1] != channels or conv.weight.shape[0] != dense[0].weight.shape[0]:
             raise ValueError(f"a dense weight {conv.weight.shape} does not fit {channels} channels")
+    return _Form(
+        relu=int(stage.relu),
+        channels_in=channels,
+        channels_out=dense[0].weight.shape[0] * len(dense),
+        depthwise=tuple(_window(depthwise)),
+        dense=tuple(_window(dense[0])),
+        first=str(convs[0].weight.shape),
+    )
 
 
 def _window(conv: nn.Conv2D | None) -> list[int]:

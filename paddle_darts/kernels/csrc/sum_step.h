@@ -11,14 +11,24 @@ inline bool is_plain(const Step& s, const Shape& from, const Shape& to) {
          s.count == from.channels && s.count == to.channels;
 }
 
-// f(offset in the source, offset in the target) for every pair of channels that a sum joins.
-template <class F>
-inline void each_channel(const Step& s, const Shape& from, const Shape& to, F f) {
-  for (int i = 0; i < s.count; ++i) {
-    const int c = s.source_first + i * s.source_step, d = s.target_first + i * s.target_step;
-    f(c / from.lanes * from.block() + c % from.lanes, d / to.lanes * to.block() + d % to.lanes);
+// Where the channels that a sum joins lie in the source and in the target, seen from a pixel's first channel.
+struct Joint {
+  std::vector<std::pair<int64_t, int64_t>> offsets;
+
+  Joint(const Step& s, const Shape& from, const Shape& to) {
+    for (int i = 0; i < s.count; ++i) {
+      const int c = s.source_first + i * s.source_step, d = s.target_first + i * s.target_step;
+      offsets.push_back({c / from.lanes * from.block() + c % from.lanes, d / to.lanes * to.block() + d % to.lanes});
+    }
   }
-}
+
+  // f(place in the source, place in the target) for every value, pixel by pixel: the channels of one lie together.
+  template <class F>
+  void each(const Shape& from, const Shape& to, F f) const {
+    for (int64_t p = 0; p < from.pixels(); ++p)
+      for (const auto& [i, o] : offsets) f(i + p * from.lanes, o + p * to.lanes);
+  }
+};
 
 // total += weight * map, for a run of values.
 template <class T>
@@ -43,13 +53,12 @@ template <class T>
 inline void sum_forward(Run<T>& run, const Step& s) {
   const Shape &from = run.plan.maps[s.source], &to = run.plan.maps[s.target];
   const bool plain = is_plain(s, from, to);
+  const Joint joint(s, from, to);
   run.each_sample([&](int64_t b, Arena&) {
     const T *map = run.maps[s.source].at(b), weight = run.coefficient(s) * run.scale(s, b);
     T* total = run.maps[s.target].at(b);
     if (plain) return axpy(map, from.size(), weight, total);
-    each_channel(s, from, to, [&](int64_t i, int64_t o) {
-      for (int64_t p = 0; p < from.pixels(); ++p) total[o + p * to.lanes] += weight * map[i + p * from.lanes];
-    });
+    joint.each(from, to, [&](int64_t i, int64_t o) { total[o] += weight * map[i]; });
   });
 }
 
@@ -65,6 +74,7 @@ template <class T>
 inline void sum_backward(Run<T>& run, const Step& s, T* grad_coefficient) {
   const Shape &from = run.plan.maps[s.source], &to = run.plan.maps[s.target];
   const bool plain = is_plain(s, from, to);
+  const Joint joint(s, from, to);
   std::vector<T> products(run.batch);
   run.each_sample([&](int64_t b, Arena&) {
     const T *map = run.maps[s.source].at(b), *grad = run.grads[s.target].at(b);
@@ -75,13 +85,8 @@ inline void sum_backward(Run<T>& run, const Step& s, T* grad_coefficient) {
       if (grad_coefficient) product = dot(map, grad, from.size());
       if (total) axpy(grad, from.size(), weight, total);
     } else {
-      each_channel(s, from, to, [&](int64_t i, int64_t o) {
-        for (int64_t p = 0; p < from.pixels(); ++p) {
-          const T g = grad[o + p * to.lanes];
-          if (grad_coefficient) product += g * map[i + p * from.lanes];
-          if (total) total[i + p * from.lanes] += weight * g;
-        }
-      });
+      if (grad_coefficient) joint.each(from, to, [&](int64_t i, int64_t o) { product += grad[o] * map[i]; });
+      if (total) joint.each(from, to, [&](int64_t i, int64_t o) { total[i] += weight * grad[o]; });
     }
     products[b] = scale * product;
   });
