@@ -55,6 +55,8 @@ class Sgas(GradientMethod):
                 f"warmup_dec_epoch {options.warmup_dec_epoch} and decision_freq {options.decision_freq} need at least "
                 f"{needed} epochs for {2 * spec.steps} decisions, got {epochs}"
             )
+        if options.batch_increase < 0:
+            raise ConfigError(f"batch_increase must be at least 0, got {options.batch_increase}")
         self.decisions = {
             kind: GreedyDecisions(spec.primitives, spec.steps, 1 + options.use_history, options.history_size)
             for kind in KINDS
