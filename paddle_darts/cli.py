@@ -86,10 +86,15 @@ def visualize_command(argv: list[str]) -> int:
     from paddle_darts.io.files import exists
 
     parser = argparse.ArgumentParser(prog="visualize.py", description="Draws the cells of a genotype as SVG and PNG.")
-    parser.add_argument("arch", help="a registered name, a file, a run directory, or the printed genotype")
+    what = "a registered name, a file, a run directory, or the printed genotype"
+    parser.add_argument("arch", nargs="?", help=what)
+    parser.add_argument("--arch", dest="arch_flag", metavar="ARCH", help="the same as a flag")
     parser.add_argument("-o", "--output", type=Path, help="folder for the pictures (default: here, or the run's plots)")
     parser.add_argument("--backend", default="auto", choices=["auto", "dot", "networkx"], help="layout program")
     args = parser.parse_args(argv)
+    if (args.arch is None) == (args.arch_flag is None):
+        parser.error("name one genotype: visualize.py NAME, or visualize.py --arch NAME")
+    args.arch = args.arch_flag if args.arch is None else args.arch
     run = Path(args.arch) if exists(os.path.join(args.arch, "history.jsonl")) else None
     output = args.output or (run / "plots" if run else Path())
     cell = genotype(args.arch)

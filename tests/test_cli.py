@@ -173,3 +173,8 @@ def test_draw_a_genotype(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert len(written) == 4 and all(path.stat().st_size > 1000 for path in written)
     assert cli.main(["visualize", "DARTS_V22"]) == 2
     assert "DARTS_V2" in capsys.readouterr().err
+    assert cli.main(["visualize", "--arch", "FairDARTS_a", "-o", str(tmp_path / "out"), "--backend", "networkx"]) == 0
+    for argv in ([], ["DARTS_V2", "--arch", "DARTS_V1"]):
+        with pytest.raises(SystemExit):
+            cli.main(["visualize", *argv])
+        assert "name one genotype" in capsys.readouterr().err

@@ -93,6 +93,9 @@ def check_peer(case: str, config: Measured) -> None:
         raise ConfigError(
             f"the PyTorch program is DARTS in the space darts, got method {config.method!r}, space {config.space!r}"
         )
+    arch = genotype(getattr(config, "arch", BenchmarkConfig.arch))
+    if case == "train-step" and (arch.sparse or arch.network.pool_bn):
+        raise ConfigError(f"the PyTorch program builds cells of pairs without norms behind pools, not {config.arch}")
     if config.image_size % 4 or (case == "train-step" and config.image_size != 32):
         sizes = "32" if case == "train-step" else "a multiple of 4"
         raise ConfigError(f"the PyTorch program needs image_size to be {sizes}, got {config.image_size}")

@@ -53,6 +53,7 @@ def test_nonsense(given, message):
         ("data", {}, "data has no PyTorch program"),
         ("search-step", {"image_size": 30}, "image_size to be a multiple of 4, got 30"),
         ("train-step", {"image_size": 16}, "image_size to be 32, got 16"),
+        ("train-step", {"arch": "FairDARTS_a"}, "not FairDARTS_a"),
     ],
 )
 def test_what_the_peer_does_not_have(case, given, message):
