@@ -65,6 +65,22 @@ class PDartsOptions(MethodOptions):
             raise ConfigError(f"{name} needs a number for each of the {self.stages} stages, got {given}")
         return full
 
+    def check(self, candidates: int) -> None:
+        """ConfigError for lists that do not fit each other or so many ``candidates`` per edge."""
+        drops = self.num_to_drop
+        if not self.stages or len(drops) != self.stages - 1:
+            raise ConfigError(
+                f"num_to_drop needs a number after each of the {self.stages} stages but the last, got {drops}; "
+                "the number of stages is that of dropout_rate"
+            )
+        if any(count < 0 for count in drops) or sum(drops) >= candidates:
+            raise ConfigError(
+                f"num_to_drop must be 0 or more and leave at least one of the {candidates} candidates of an edge, "
+                f"got {drops}"
+            )
+        if any(not 0 <= rate < 1 for rate in self.dropout_rate):
+            raise ConfigError(f"every dropout_rate must be at least 0 and below 1, got {self.dropout_rate}")
+
 
 class PDarts(GradientMethod):
     """After every stage the weakest candidates of each edge go, and a deeper supernet starts from scratch."""
@@ -77,11 +93,7 @@ class PDarts(GradientMethod):
         return epochs * options.stages
 
     def __init__(self, spec: SupernetSpec, options: PDartsOptions, epochs: int, source: RandomSource) -> None:
-        if not options.stages or len(options.num_to_drop) != options.stages - 1:
-            raise ConfigError(
-                f"num_to_drop needs a number after each of the {options.stages} stages but the last, got "
-                f"{options.num_to_drop}; the number of stages is that of dropout_rate"
-            )
+        options.check(len(spec.primitives))
         self.base, self.stage_epochs = spec, epochs // options.stages
         shape = (spec.num_edges, len(spec.primitives))
         self.switches = {kind: np.ones(shape, dtype=bool) for kind in KINDS}
@@ -89,11 +101,13 @@ class PDarts(GradientMethod):
         super().__init__(spec, options, epochs, source)
 
     def first_spec(self, spec: SupernetSpec) -> SupernetSpec:
-        return self.stage_spec()
+        # sizes that are impossible are refused now, not when their stage begins
+        specs = [self.stage_spec(number) for number in range(self.options.stages)]
+        return specs[0]
 
-    def stage_spec(self) -> SupernetSpec:
-        """The supernet of the present stage: deeper, over the candidates that are left."""
-        o, number = self.options, self._stage
+    def stage_spec(self, number: int) -> SupernetSpec:
+        """The supernet of a stage, over the candidates that are left now."""
+        o = self.options
         return replace(
             self.base,
             layers=self.base.layers + o.per_stage("add_layers")[number],
@@ -142,7 +156,7 @@ class PDarts(GradientMethod):
         tables = self.probabilities()
         self.switches = {kind: drop_weakest(tables[kind], self.switches[kind], count) for kind in KINDS}
         self._stage += 1
-        self.build(self.stage_spec())
+        self.build(self.stage_spec(self._stage))
 
     @property
     def skip_dropout(self) -> float:
@@ -186,5 +200,5 @@ class PDarts(GradientMethod):
         same = all(np.array_equal(self.switches[kind], switches[kind]) for kind in KINDS)
         if state["stage"] != self._stage or not same:
             self._stage, self.switches = state["stage"], switches
-            self.build(self.stage_spec())
+            self.build(self.stage_spec(self._stage))
         super().load_state(state)
