@@ -164,7 +164,7 @@ class Ddsas(GradientMethod):
         return {kind: table.astype("float32") for kind, table in self.strengths().items()}
 
     def strengths(self) -> dict[str, np.ndarray]:
-        return {kind: self.space.saliency[kind] * self.space.available[kind] for kind in KINDS}
+        return self.space.strengths()
 
     @property
     def stage(self) -> int:

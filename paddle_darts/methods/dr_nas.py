@@ -24,6 +24,7 @@ from paddle_darts.networks.supernet import CellMix, Supernet, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import copy_into
 from paddle_darts.nn.optimizers import adam, sgd
+from paddle_darts.nn.schedules import cosine
 
 
 @dataclass
@@ -32,11 +33,12 @@ class DrNasOptions(MethodOptions):
 
     Args:
         ks: of how many channels one goes through the candidates, per stage.
-        keeps: candidates that every edge has in each stage.
+        keeps: candidates that every edge has in each stage; the first stage always has all.
         stage_epochs: epochs of the stages (default: equal parts of --epochs).
         reg_type: l2 (weight decay of the alphas) or kl (distance of the distributions to the uniform one).
         reg_scale: strength of that.
-        stage_lr: clean (one cosine over the search) or official (from the second stage on at twice its value).
+        stage_lr: clean (one cosine over the search) or official (every stage starts at --learning_rate again, which
+            for two equal stages doubles the rate of the second).
     """
 
     learning_rate: float = 0.1
@@ -63,7 +65,9 @@ class DrNas(GradientMethod):
         if options.arch_weight_decay:
             raise ConfigError("arch_weight_decay of dr_nas is called reg_scale, with reg_type l2")
         self.begins = _stage_begins(options, epochs)
-        self.base, self._stage = spec, 0
+        self.base = replace(spec, ops=tuple(op for op in spec.primitives if op != "none"), switches=None)
+        _check_fit(self.base, options)
+        self._stage = 0
         self.masks: dict[str, np.ndarray | None] = dict.fromkeys(KINDS)
         super().__init__(spec, options, epochs, source)
 
@@ -74,8 +78,7 @@ class DrNas(GradientMethod):
         """The supernet of the present stage: its channels, and the candidates that are left."""
         masks = [self.masks[kind] for kind in KINDS]
         switches = None if masks[0] is None else tuple(tuple(tuple(map(bool, row)) for row in m) for m in masks)
-        ops = tuple(op for op in self.base.primitives if op != "none")
-        return replace(self.base, ops=ops, partial_channels=self.options.ks[self._stage], switches=switches)
+        return replace(self.base, partial_channels=self.options.ks[self._stage], switches=switches)
 
     def new_optimizers(self) -> None:
         o = self.options
@@ -109,8 +112,12 @@ class DrNas(GradientMethod):
         super().begin_epoch(epoch)
 
     def learning_rate(self, epoch: int) -> float:
-        doubled = self._stage > 0 and self.options.stage_lr == "official"
-        return super().learning_rate(epoch) * (2 if doubled else 1)
+        """The authors' new optimizer has the rate of the first epoch, and their scheduler scales what it finds."""
+        rate, o = super().learning_rate(epoch), self.options
+        if o.stage_lr == "clean" or self._stage == 0:
+            return rate
+        left = cosine(self.begins[self._stage], self.epochs, 1.0)
+        return o.learning_rate_min + (rate - o.learning_rate_min) / left
 
     def enter_next_stage(self) -> None:
         """Keeps the strongest candidates of every edge and widens them; momentum goes along."""
@@ -159,9 +166,9 @@ class DrNas(GradientMethod):
         return {**super().state(), "stage": self._stage, "masks": masks}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        if state["stage"] != self._stage:
-            self._stage = state["stage"]
-            self.masks = {k: None if m is None else np.array(m, dtype=bool) for k, m in state["masks"].items()}
+        self._stage = state["stage"]
+        self.masks = {k: None if m is None else np.array(m, dtype=bool) for k, m in state["masks"].items()}
+        if self.stage_spec() != self.spec:
             self.replace_supernet()
         super().load_state(state)
 
@@ -178,3 +185,12 @@ def _stage_begins(options: DrNasOptions, epochs: int) -> list[int]:
     if any(later > earlier for values in (options.ks, options.keeps) for earlier, later in pairwise(values)):
         raise ConfigError(f"ks and keeps must not grow from stage to stage, got {options.ks} and {options.keeps}")
     return [sum(lengths[:i]) if lengths else epochs * i // count for i in range(count)]
+
+
+def _check_fit(spec: SupernetSpec, options: DrNasOptions) -> None:
+    """ConfigError now for what would stop the search when a later stage begins."""
+    most = len(spec.primitives)
+    if any(not 1 <= keep <= most for keep in options.keeps[1:]):
+        raise ConfigError(f"keeps must be from 1 to the {most} candidates of an edge, got {options.keeps}")
+    for k in options.ks:
+        replace(spec, partial_channels=k)

@@ -1,0 +1,67 @@
+"""Small searches for the tests of single methods."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import paddle
+
+from paddle_darts.methods import METHODS, Batch, SearchMethod
+from paddle_darts.networks import SupernetSpec
+from paddle_darts.nn.drop import RandomSource
+
+KINDS = ("normal", "reduce")
+SPEC = SupernetSpec(init_channels=8, layers=2, steps=2, multiplier=2, num_classes=3, reductions=(1,))
+EPOCHS = 4
+
+
+def batch(seed: int, size: int = 6) -> Batch:
+    generator = np.random.default_rng(seed)
+    images = paddle.to_tensor(generator.normal(size=(size, 3, 4, 4)).astype("float32"))
+    return Batch(images, paddle.to_tensor(generator.integers(0, 3, size)))
+
+
+def build(name: str, seed: int = 0, spec: SupernetSpec = SPEC, epochs: int = EPOCHS, **options: Any) -> SearchMethod:
+    paddle.seed(seed)
+    method = METHODS[name](spec, METHODS[name].options_class(**options), epochs, RandomSource(seed))
+    method.supernet.train()
+    return method
+
+
+def train(method: SearchMethod, epoch: int, steps: Iterable[int]) -> None:
+    """Some steps of an epoch, each with its own batches."""
+    method.supernet.train()
+    for step in steps:
+        method.step(batch(100 * epoch + step), batch(100 * epoch + step + 50))
+
+
+def search(method: SearchMethod, epochs: Iterable[int], steps: int = 2) -> None:
+    for epoch in epochs:
+        method.begin_epoch(epoch)
+        train(method, epoch, range(steps))
+        method.end_epoch(epoch)
+
+
+def resumed(original: SearchMethod, **options: Any) -> SearchMethod:
+    """Another object, with other initial numbers, in the state that ``original`` would save now."""
+    other = build(original.name, seed=7, epochs=original.epochs, **options)
+    other.load_state(json.loads(json.dumps(original.state())))
+    other.load_tensors({group: {n: t.clone() for n, t in g.items()} for group, g in original.tensors().items()})
+    return other
+
+
+def arrays(tensors: dict[str, paddle.Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy().copy() for name, tensor in tensors.items()}
+
+
+def assert_equal(one: SearchMethod, other: SearchMethod) -> None:
+    """Bit by bit."""
+    expected, got = one.tensors(), other.tensors()
+    assert {g: set(t) for g, t in expected.items()} == {g: set(t) for g, t in got.items()}
+    for group, tensors in expected.items():
+        for name, tensor in tensors.items():
+            assert np.array_equal(tensor.numpy(), got[group][name].numpy()), f"{group}: {name}"
+    assert one.state() == other.state() and one.derive() == other.derive()
