@@ -100,7 +100,7 @@ class SupernetSpec:
                 raise ConfigError(unknown("operation", name, known))
         if not names or len(set(names)) < len(names):
             raise ConfigError(
-                f"ops must be one or more operations, each of them once, got {', '.join(names) or 'none'}"
+                f"ops must be one or more different operations, got {', '.join(names) or 'an empty list'}"
             )
         object.__setattr__(self, "ops", names)
 
