@@ -103,6 +103,10 @@ class DrNas(GradientMethod):
         return self._stage
 
     @property
+    def shortest_stage(self) -> int:
+        return min(np.diff([*self.begins, self.epochs]))
+
+    @property
     def learns_architecture(self) -> bool:
         return self.epoch - self.begins[self._stage] >= self.options.arch_start_epoch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,6 +20,8 @@ from paddle_darts.nn.layers import copy_into
 from paddle_darts.nn.losses import cross_entropy
 from paddle_darts.nn.optimizers import adam, sgd
 from paddle_darts.nn.schedules import cosine, warm_up
+
+log = logging.getLogger(__name__)
 
 KINDS = ("normal", "reduce")
 
@@ -49,6 +52,17 @@ class GradientMethod(SearchMethod):
         self.epoch = 0
         self._used: set[str] = set()  # weights that have had a gradient; kept where `stale_gradients` asks for it
         self.build(self.first_spec(spec))
+        if options.arch_start_epoch >= self.shortest_stage:
+            log.warning(
+                "arch_start_epoch=%d leaves none of %d epochs for the architecture to learn: the genotype will be random",
+                options.arch_start_epoch,
+                self.shortest_stage,
+            )
+
+    @property
+    def shortest_stage(self) -> int:
+        """Epochs of the shortest stage: ``arch_start_epoch`` counts from the beginning of each."""
+        return self.epochs
 
     # ---- what is searched
     def first_spec(self, spec: SupernetSpec) -> SupernetSpec:

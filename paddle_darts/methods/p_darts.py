@@ -137,6 +137,10 @@ class PDarts(GradientMethod):
         return self._stage
 
     @property
+    def shortest_stage(self) -> int:
+        return self.stage_epochs
+
+    @property
     def epoch_in_stage(self) -> int:
         return self.epoch - self._stage * self.stage_epochs
 

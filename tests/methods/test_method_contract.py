@@ -192,3 +192,13 @@ def test_the_seed_decides_everything(name, options):
         search(method, [0, 1])
     equal_tensors(one, same)
     assert any(not np.array_equal(table, other.probabilities()[kind]) for kind, table in one.probabilities().items())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_architecture_that_never_learns_is_told(name, caplog):
+    options = {**VARIANTS[name][0], "arch_start_epoch": EPOCHS}
+    build(name, options)
+    assert "the genotype will be random" in caplog.text
+    caplog.clear()
+    build(name, {**options, "arch_start_epoch": 0})
+    assert not caplog.records
