@@ -182,7 +182,8 @@ class SearchController(Loop):
         genotype = self.derive()
         self.run_dir.write_genotype(genotype, self.method.supernet.spec.space)
         for name, variant in self.method.variants().items():
-            log.info("genotype_%s = %s", name, variant)
+            if variant is not None:
+                log.info("genotype_%s = %s", name, variant)
         last = self.rows[-1]
         self.run_dir.write_summary(
             {

@@ -64,6 +64,7 @@ class Loop(ABC):
         self.rows: list[dict[str, Any]] = []
         self._epoch_begun = False
         self._started = False
+        self._before_evaluation: dict[str, Any] | None = None
         self._signals = StopSignals()
 
     # ---- what a subclass provides
@@ -188,7 +189,9 @@ class Loop(ABC):
         self._check_numbers(groups)
         name = checkpoint_name(self.epoch, self.step_in_epoch)
         pointers = ("best", "latest") if best else ("latest",)
-        save_checkpoint(self.run_dir.checkpoints, name, groups, self.state_dict(), pointers)
+        # an evaluation is done again after a resume, with the same random numbers
+        state = self._before_evaluation or self.state_dict()
+        save_checkpoint(self.run_dir.checkpoints, name, groups, state, pointers)
         self._saved_at = time.monotonic()
 
     # ---- the parts of a run
@@ -254,7 +257,9 @@ class Loop(ABC):
         row: dict[str, Any] = {"epoch": epoch, "stage": self.stage}
         row |= {"train_loss": self.meter.loss, "train_top1": self.meter.top1}
         row |= {"valid_loss": None, "valid_top1": None, "test_loss": None, "test_top1": None}
+        self._before_evaluation = self.state_dict()
         row |= {key: finite_or_none(key, value) for key, value in self.evaluate(epoch).items()}
+        self._before_evaluation = None
         row["lr"] = self.lr
         row["seconds"] = round(self.meter.seconds + time.perf_counter() - began, 3)
         row["peak_rss_mb"] = round(peak_rss_mb(), 1)

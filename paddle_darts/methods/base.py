@@ -137,8 +137,9 @@ class SearchMethod(ABC):
             return self.derive_from(self.strengths())
         return limit_skips(self.derive_from, self.strengths(), max_skips, self.supernet.spec.primitives)
 
-    def variants(self) -> dict[str, Genotype]:
-        """Further architectures that other rules of the method would derive, by a name for their file."""
+    def variants(self) -> dict[str, Genotype | None]:
+        """Further architectures that other rules of the method would derive, by a name for their file; None where a
+        rule finds nothing."""
         return {}
 
     def facts(self) -> dict[str, Any]:

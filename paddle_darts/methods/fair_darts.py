@@ -107,11 +107,11 @@ class FairDarts(GradientMethod):
             strengths, s.primitives, s.steps, s.multiplier, parse_method, o.op_threshold, o.fallback
         )
 
-    def variants(self) -> dict[str, Genotype]:
-        found = {}
-        for parse_method in PARSE_METHODS:
-            try:
-                found[parse_method] = self.parse(self.strengths(), parse_method)
-            except GenotypeError:  # nothing reaches the threshold yet; the main derivation says so
-                continue
-        return found
+    def variants(self) -> dict[str, Genotype | None]:
+        return {parse_method: self._parse_or_none(parse_method) for parse_method in PARSE_METHODS}
+
+    def _parse_or_none(self, parse_method: str) -> Genotype | None:
+        try:
+            return self.parse(self.strengths(), parse_method)
+        except GenotypeError:  # nothing reaches the threshold yet; the main derivation says so
+            return None

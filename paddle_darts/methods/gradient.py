@@ -54,7 +54,7 @@ class GradientMethod(SearchMethod):
         self.build(self.first_spec(spec))
         if options.arch_start_epoch >= self.shortest_stage:
             log.warning(
-                "arch_start_epoch=%d leaves none of %d epochs for the architecture to learn: the genotype will be random",
+                "arch_start_epoch=%d leaves none of %d epochs to the architecture: the genotype will be random",
                 options.arch_start_epoch,
                 self.shortest_stage,
             )

@@ -186,10 +186,11 @@ class PDarts(GradientMethod):
         s = self.spec
         return partial(rule, switches=self.switches, primitives=s.primitives, steps=s.steps, multiplier=s.multiplier)
 
-    def variants(self) -> dict[str, Genotype]:
+    def variants(self) -> dict[str, Genotype | None]:
         """The genotypes under every limit of skip connections in the normal cell (the authors recommend 2)."""
         found = self._by(restricted_genotypes)(self.strengths())
-        return {f"max_skip_{limit}": genotype for limit, genotype in found.items()}
+        limits = range(2 * self.spec.steps, -1, -1)
+        return {f"max_skip_{limit}": found.get(limit) for limit in limits}
 
     def facts(self) -> dict[str, Any]:
         return {"skip_dropout": self.skip_dropout, "candidates_per_edge": int(self.switches["normal"][0].sum())}

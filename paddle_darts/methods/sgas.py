@@ -30,6 +30,7 @@ class SgasOptions(UnrolledOptions):
         decision_freq: epochs between two decisions.
         use_history: criterion 2: prefer edges whose distribution has been stable.
         history_size: epochs that the stability looks back.
+        official_start: with use_history and no history yet, decide for the first edge (the authors' program does).
         batch_increase: images by which a batch grows with every decision.
     """
 
@@ -37,6 +38,7 @@ class SgasOptions(UnrolledOptions):
     decision_freq: int = 5
     use_history: bool = False
     history_size: int = 4
+    official_start: bool = False
     batch_increase: int = 8
 
 
@@ -45,7 +47,7 @@ class Sgas(GradientMethod):
 
     name = "sgas"
     options_class = SgasOptions
-    official: ClassVar = {"valid_batches": "fresh", "lr_offset": 1, "stale_gradients": True}
+    official: ClassVar = {"valid_batches": "fresh", "lr_offset": 1, "stale_gradients": True, "official_start": True}
 
     def __init__(self, spec: SupernetSpec, options: SgasOptions, epochs: int, source: RandomSource) -> None:
         self.schedule = DecisionSchedule(options.warmup_dec_epoch, options.decision_freq, 0)
@@ -57,10 +59,8 @@ class Sgas(GradientMethod):
             )
         if options.batch_increase < 0:
             raise ConfigError(f"batch_increase must be at least 0, got {options.batch_increase}")
-        self.decisions = {
-            kind: GreedyDecisions(spec.primitives, spec.steps, 1 + options.use_history, options.history_size)
-            for kind in KINDS
-        }
+        rule = 1 + options.use_history, options.history_size, options.official_start
+        self.decisions = {kind: GreedyDecisions(spec.primitives, spec.steps, *rule) for kind in KINDS}
         self.rounds = 0  # epochs that ended with a decision
         self.latest: dict[str, Decision] = {}
         super().__init__(spec, options, epochs, source)
