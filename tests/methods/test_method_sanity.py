@@ -16,6 +16,7 @@ import pytest
 from paddle import nn
 
 from paddle_darts.methods import METHODS, Batch, SearchMethod
+from paddle_darts.methods.ddsas import Ddsas
 from paddle_darts.networks import SupernetSpec
 from paddle_darts.nn.blocks import Zero
 from paddle_darts.nn.drop import RandomSource
@@ -68,7 +69,7 @@ class Search:
 
     method: SearchMethod
     rows: list[dict[str, Any]] = field(default_factory=list)
-    masks: list[np.ndarray] = field(default_factory=list)
+    masks: list[dict[str, np.ndarray]] = field(default_factory=list)
 
     def column(self, key: str) -> list[Any]:
         return [row[key] for row in self.rows]
@@ -108,7 +109,8 @@ def _epoch(found: Search, epoch: int, rng: np.random.Generator, signal: bool) ->
     size = method.batch_size(BATCH)
     for _ in range(STEPS):
         losses.append(method.step(batch(rng, size, signal), batch(rng, size, signal)).loss)
-        found.masks.append(np.array([mix.active for mix in method.mixture()[:1]]))
+        if isinstance(method, Ddsas):
+            found.masks.append(method.space.active)
     stage = method.stage
     method.end_epoch(epoch)
     return {"stage": stage, "batch_size": size, "loss": float(np.mean(losses)), **method.facts()}
@@ -142,10 +144,11 @@ def candidates_were_pruned(found: Search, kind: str) -> None:
 
 def subspace_moved(found: Search, kind: str) -> None:
     """DDSAS: nine operations besides none at a time, chosen anew every second step; each has its saliency."""
-    space, windows = found.method.space, len(found.masks) // 2
-    assert {int(mask[..., 1:].sum()) for mask in found.masks} == {9}
-    assert all(np.array_equal(*pair) for pair in zip(found.masks[::2], found.masks[1::2], strict=True))
-    moves = sum(not np.array_equal(*pair) for pair in zip(found.masks[:-2:2], found.masks[2::2], strict=True))
+    space, masks = found.method.space, [mask[kind] for mask in found.masks]
+    windows = len(masks) // 2
+    assert {int(mask[:, 1:].sum()) for mask in masks} == {9}
+    assert all(np.array_equal(*pair) for pair in zip(masks[::2], masks[1::2], strict=True))
+    moves = sum(not np.array_equal(*pair) for pair in zip(masks[:-2:2], masks[2::2], strict=True))
     assert moves > windows / 4
     seen = space.windows[kind][:, 1:]
     assert (seen > 3).all() and (seen < windows).any() and (space.saliency[kind][:, 1:] > 0).all()

@@ -1,0 +1,187 @@
+"""Every method through the engine: exact resume from any position, and what each leaves behind."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from engine_runs import SEARCH, Crash, assert_same_outcome, resumed, rows, run_tool, searcher, start_tool, write_digits
+from test_engine_kill import position, posix, step_seconds, stop_after
+
+from paddle_darts.engine import Callback, Interrupted, SearchController
+from paddle_darts.engine.recipes import search_settings
+from paddle_darts.genotypes import genotype
+from paddle_darts.methods import METHODS, SearchMethod
+
+SMALL: dict[str, Any] = {"init_channels": 4, "layers": 3, "batch_size": 24}
+#: Short searches with two steps per epoch and everything in them that a method does between epochs.
+RUNS: dict[str, dict[str, Any]] = {
+    "darts": {"epochs": 2, "unrolled": True},
+    "pc_darts": {"epochs": 2, "arch_start_epoch": 1, "partial_channels": 2, "channel_sampling": "random"},
+    "p_darts": {
+        "epochs": 1,
+        "arch_start_epoch": 0,
+        "add_layers": [0, 0, 1],
+        "add_width": [0, 2, 2],
+        "dropout_rate": [0.2, 0.4, 0.6],
+        "num_to_drop": [3, 2],
+    },
+    "fair_darts": {"epochs": 2, "op_threshold": 0.45, "single_level": True},
+    "sgas": {
+        "epochs": 4,
+        "batch_increase": 24,
+        "warmup_dec_epoch": 0,
+        "decision_freq": 1,
+        "use_history": True,
+    },
+    "dr_nas": {"epochs": 3, "arch_start_epoch": 0, "ks": [2, 1], "keeps": [7, 4], "stage_epochs": [1, 2]},
+    "ddsas": {
+        "epochs": 3,
+        "dss_max_ops": 7,
+        "dss_freq": 2,
+        "gumbel": True,
+        "rdss_prob": 0.3,
+        "space_config": "space_config_shrink",
+        "stage_epochs": [1, 2, 3, 4, 5],
+    },
+    "gdas": {"epochs": 2},
+}
+#: What the history says: the stage, the steps, and the facts of the method that follow from RUNS, epoch by epoch.
+STORIES: dict[str, dict[str, list[Any]]] = {
+    "darts": {"stage": [0, 0]},
+    "pc_darts": {"stage": [0, 0]},
+    "p_darts": {"stage": [0, 1, 2], "candidates_per_edge": [8, 5, 3], "skip_dropout": [0.2, 0.4, 0.6]},
+    "fair_darts": {"stage": [0, 0]},
+    "sgas": {"stage": [0, 0, 0, 0]},
+    "dr_nas": {"stage": [0, 1, 1], "candidates_per_edge": [7, 4, 4], "partial_channels": [2, 1, 1]},
+    "ddsas": {"stage": [0, 1, 2], "available_normal": [40, 26, 12], "available_reduce": [40, 26, 12]},
+    "gdas": {"stage": [0, 0], "temperature": [10.0, 0.1]},
+}
+
+
+class Steps(Callback):
+    """Counts the steps of every epoch."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
+
+    def on_step_end(self, search: SearchController, step: int, logs: dict[str, Any]) -> None:
+        self.counts[search.epoch] += 1
+
+
+class OneMove(Callback):
+    """Ends the run after each of its moves, once per moment, however often the run is resumed.
+
+    Moments: in even epochs every step but the last, and the evaluation (which is then reached with unsaved steps); in
+    odd epochs every step, and behind the evaluation without saving anything, as a kill does; between all epochs.
+    """
+
+    def __init__(self) -> None:
+        self.moments: list[tuple[str, int]] = []
+
+    def watch(self, search: SearchController) -> SearchController:
+        """``search``, with an evaluation that can be stopped too."""
+        batches = search.interruptible
+
+        def interruptible(given: Any) -> Iterator[Any]:
+            if search.epoch % 2 == 0:
+                self._stop("evaluation", search.epoch)
+            return batches(given)
+
+        search.interruptible = interruptible  # type: ignore[method-assign]
+        return search
+
+    def on_step_end(self, search: SearchController, step: int, logs: dict[str, Any]) -> None:
+        if search.epoch % 2 or search.step_in_epoch < search.steps_per_epoch:
+            self.moments.append(("step", search.epoch))
+            signal.raise_signal(signal.SIGTERM)
+
+    def on_epoch_end(self, search: SearchController, epoch: int, logs: dict[str, Any]) -> None:
+        if epoch % 2 and ("decided", epoch) not in self.moments:
+            self.moments.append(("decided", epoch))
+            raise Crash
+        self._stop("epoch", epoch)
+
+    def _stop(self, moment: str, epoch: int) -> None:
+        if (moment, epoch) not in self.moments:
+            self.moments.append((moment, epoch))
+            signal.raise_signal(signal.SIGTERM)
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    return {**SMALL, "method": name, **RUNS[name]}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, dict[int, int]]]:
+    """The run of a method that nobody interrupts, and the steps of its epochs; made once."""
+    made: dict[str, tuple[Path, dict[int, int]]] = {}
+
+    def run(name: str) -> tuple[Path, dict[int, int]]:
+        if name not in made:
+            run_dir, steps = tmp_path_factory.mktemp(name) / "run", Steps()
+            searcher(run_dir, [steps], **settings_of(name)).run()
+            made[name] = run_dir, dict(steps.counts)
+        return made[name]
+
+    return run
+
+
+def test_every_method_has_a_run() -> None:
+    assert RUNS.keys() == STORIES.keys() == METHODS.keys()
+
+
+@posix
+@pytest.mark.parametrize("name", METHODS)
+def test_interrupted_everywhere(name: str, whole: Callable, tmp_path: Path) -> None:
+    """A run that is stopped after every single move ends like the one that was left alone, bit by bit."""
+    reference, steps = whole(name)
+    run_dir, move = tmp_path / "run", OneMove()
+    search = searcher(run_dir, [move], **settings_of(name))
+    while True:
+        try:
+            move.watch(search).run()
+            break
+        except (Interrupted, Crash):
+            search = resumed(run_dir, [move])
+    stops = [e for e, count in steps.items() for _ in range(count if e % 2 else count - 1)]
+    assert [e for moment, e in move.moments if moment == "step"] == stops
+    for moment, epochs in (
+        ("evaluation", sorted(steps)[::2]),
+        ("decided", sorted(steps)[1::2]),
+        ("epoch", sorted(steps)),
+    ):
+        assert [e for m, e in move.moments if m == moment] == epochs, moment
+    assert_same_outcome(reference, run_dir)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_history_tells_the_story(name: str, whole: Callable) -> None:
+    run_dir, steps = whole(name)
+    history = rows(run_dir)
+    assert [row["epoch"] for row in history] == sorted(steps)
+    for row in history:
+        found = None if row["genotype"] is None else genotype(row["genotype"])
+        for kind, key in (("normal", "skip_share"), ("reduce", "skip_share_reduce")):
+            edges = () if found is None else getattr(found, kind)
+            expected = None if found is None else sum(edge.op == "skip_connect" for edge in edges) / len(edges)
+            assert row[key] == (None if expected is None else pytest.approx(expected, abs=1e-4))
+    for key, expected in STORIES[name].items():
+        assert [row[key] for row in history] == pytest.approx(expected), key
+
+
+def test_the_batch_of_sgas_grows(whole: Callable) -> None:
+    """48 images in batches of 24, 48, 72 and 96, as edges are settled one after the other."""
+    run_dir, steps = whole("sgas")
+    assert steps == {0: 2, 1: 1, 2: 1, 3: 1}
+    for kind in ("normal", "reduce"):
+        left = [row[f"undecided_{kind}"] for row in rows(run_dir)]
+        assert left == sorted(left, reverse=True) and left[0] == 4 and left[-1] == 0
+        assert all(row[f"decided_{kind}"] for row in rows(run_dir))
