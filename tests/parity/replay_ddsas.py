@@ -38,6 +38,19 @@ class RecordedNoise(RandomSource):
         return draw
 
 
+class RecordedMasks(RandomSource):
+    """Scores that choose the recorded operations [edges, ops] of both cell kinds."""
+
+    def __init__(self, masks: list[np.ndarray], none: int | None) -> None:
+        # `none` is free, and only chosen when it is met before the last of those that count
+        self.scores = [mask * np.where(np.arange(mask.shape[1]) == none, 2.0, 1.0) for mask in masks]
+
+    def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
+        score = self.scores.pop(0)
+        assert score.shape == shape
+        return score
+
+
 def build_ddsas(golden: Golden, prefix: str = "", **settings: Any) -> Ddsas:
     """The recorded network; ``prefix`` precedes the keys of its architecture parameters."""
     a = golden.args
@@ -54,7 +67,7 @@ def build_ddsas(golden: Golden, prefix: str = "", **settings: Any) -> Ddsas:
         safe_shrink=False,
         **settings,
     )
-    method = Ddsas(read_spec(a), options, epochs=1, source=RandomSource())
+    method = Ddsas(read_spec(a), options, epochs=2, source=RandomSource())
     for name in ARCH:
         method.arch[name].set_value(tensor(golden.input(prefix + name)))
     load_official(method.supernet, golden.group("param"))
@@ -129,10 +142,11 @@ def build_ddsas_loop(golden: Golden) -> Ddsas:
     assert both or a["clip_parameters"] == "network parameters (alphas and betas excluded)"
     assert a["arch_grad_clip_groups"] == ([ARCH[:2], ARCH[2:]] if a["arch_grad_clip"] else None)
     assert a["grad_clip"], "the norm that was recorded is the one that is clipped"
-    assert a["tau"] is None and not a["warmup_steps"], "noise and random sub-spaces would have to be recorded"
+    assert a["tau"] is None, "noise would have to be recorded"
     settings = {
         "space_config": a["space"],
         "dss_freq": a["dss_freq"],
+        "arch_start_epoch": int(a["warmup_steps"] > 0),
         "clip_with_arch": both,
         "arch_weight_decay": a["optimizer_arch"]["weight_decay"],
         **read_optimizers(a),
@@ -160,6 +174,7 @@ def recorded_norms() -> Iterator[list[float]]:
 
 @replays("bilevel_", "ddsas")
 def replay_ddsas_loop(golden: Golden) -> None:
+    """The first epoch of the replay is the warm-up, with random operations and a resting architecture."""
     a = golden.args
     assert a["order"] == [
         "update_dss and generate_dss when iteration % dss_freq == 0",
@@ -174,6 +189,8 @@ def replay_ddsas_loop(golden: Golden) -> None:
             assert (np.flatnonzero(method.space.available[kind].all(axis=0)) == a["initial_available_ops"]).all()
         trace: dict[str, list[Any]] = {}
         for i in range(a["iterations"]):
+            if 0 < a["warmup_steps"] == i:
+                method.begin_epoch(1)
             for key, value in ddsas_step(golden, method, i).items():
                 trace.setdefault(key, []).append(value)
             # clipped with the architecture, the weights reach their optimizer, which finds them short enough
@@ -187,11 +204,14 @@ def ddsas_step(golden: Golden, method: Ddsas, i: int) -> dict[str, Any]:
     role = golden.args["batch_roles"]
     images, labels = tensor(golden.input("inputs")[i]), tensor(golden.input("targets")[i])
     train, valid = (Batch(images[role[r]], labels[role[r]]) for r in ("train", "valid"))
+    if not method.learns_architecture:
+        method.source = RecordedMasks([golden.input(f"mask_{kind}")[i] for kind in KINDS], method.space.config.none)
     result = method.step(train, valid)
+    assert (result.arch_loss is None) == (i < golden.args["warmup_steps"])
     tables = {"mask": method.space.active, "saliency": method.space.saliency}
     return {
         "loss_train": result.loss,
-        "loss_valid": result.arch_loss,
+        "loss_valid": result.arch_loss or 0.0,
         **{name: value.numpy().copy() for name, value in method.arch.items()},
         **{f"{name}_{kind}": table[kind] for name, table in tables.items() for kind in KINDS},
     }

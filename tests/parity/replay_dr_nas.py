@@ -32,7 +32,7 @@ def read_spec(a: dict[str, Any]) -> SupernetSpec:
         multiplier=a["multiplier"],
         stem_multiplier=a["stem_multiplier"],
         stem=a["stem"],
-        reductions=tuple(a["reductions"]),
+        reductions=None if a["reductions"] is None else tuple(a["reductions"]),
         pool_bn=a["pool_bn"],
         affine=a["affine"],
         ops=tuple(a["primitives"]),
