@@ -131,7 +131,9 @@ def rows(run_dir: Path, name: str = "history.jsonl") -> list[dict[str, Any]]:
 
 def outcome(run_dir: Path) -> dict[str, Any]:
     """All that must be the same, bit by bit, however often the run was interrupted."""
-    found: dict[str, Any] = {"genotype": (run_dir / "genotype.json").read_bytes()}
+    # genotype.json, and genotype_<variant>.json of other rules
+    found: dict[str, Any] = {path.name: path.read_bytes() for path in run_dir.glob("genotype*.json")}
+    assert "genotype.json" in found
     for pointer in ("latest", "best"):
         folder = (run_dir / "checkpoint" / pointer).resolve()
         found[pointer] = folder.name

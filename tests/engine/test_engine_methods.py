@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import json
-import logging
+import random
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
-from engine_runs import SEARCH, Crash, assert_same_outcome, resumed, rows, run_tool, searcher, start_tool, write_digits
+from engine_runs import (
+    SEARCH,
+    Crash,
+    assert_same_outcome,
+    leftovers,
+    resumed,
+    rows,
+    run_tool,
+    searcher,
+    start_tool,
+    write_digits,
+)
 from test_engine_kill import position, posix, step_seconds, stop_after
 
 from paddle_darts.engine import Callback, Interrupted, SearchController
+from paddle_darts.engine.parsing import read_recipe
 from paddle_darts.engine.recipes import search_settings
-from paddle_darts.genotypes import genotype
-from paddle_darts.methods import METHODS, SearchMethod
+from paddle_darts.genotypes import Genotype, genotype
+from paddle_darts.methods import METHODS
+from paddle_darts.methods.ddsas import Ddsas
 
 SMALL: dict[str, Any] = {"init_channels": 4, "layers": 3, "batch_size": 24}
 #: Short searches with two steps per epoch and everything in them that a method does between epochs.
@@ -40,8 +55,16 @@ RUNS: dict[str, dict[str, Any]] = {
         "warmup_dec_epoch": 0,
         "decision_freq": 1,
         "use_history": True,
+        "fidelity": "official",
     },
-    "dr_nas": {"epochs": 3, "arch_start_epoch": 0, "ks": [2, 1], "keeps": [7, 4], "stage_epochs": [1, 2]},
+    "dr_nas": {
+        "epochs": 3,
+        "arch_start_epoch": 0,
+        "ks": [2, 1],
+        "keeps": [7, 4],
+        "stage_epochs": [1, 2],
+        "fidelity": "official",
+    },
     "ddsas": {
         "epochs": 3,
         "dss_max_ops": 7,
@@ -185,3 +208,123 @@ def test_the_batch_of_sgas_grows(whole: Callable) -> None:
         left = [row[f"undecided_{kind}"] for row in rows(run_dir)]
         assert left == sorted(left, reverse=True) and left[0] == 4 and left[-1] == 0
         assert all(row[f"decided_{kind}"] for row in rows(run_dir))
+
+
+def read(path: Path) -> Genotype | None:
+    """A genotype file of a run; None for one that says that nothing was found."""
+    return genotype(path) if json.loads(path.read_text())["genotype"] is not None else None
+
+
+def test_genotypes_by_limit(whole: Callable) -> None:
+    """P-DARTS writes one file per limit of skip connections; the recipe's limit of 2 is the main one."""
+    run_dir, _ = whole("p_darts")
+    found = {path.name: read(path) for path in run_dir.glob("genotype_*.json")}
+    assert found.keys() == {f"genotype_max_skip_{limit}.json" for limit in range(5)}
+    for limit in range(5):
+        cell = found[f"genotype_max_skip_{limit}.json"]
+        assert cell is None or cell.count("skip_connect", "normal") <= limit
+    assert found["genotype_max_skip_2.json"] == read(run_dir / "genotype.json") is not None
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_genotypes_by_rule(reached: bool, whole: Callable, tmp_path: Path) -> None:
+    """FairDARTS writes one file per rule, empty ones where no operation reaches the threshold."""
+    run_dir = whole("fair_darts")[0] if reached else tmp_path / "run"
+    if not reached:
+        searcher(run_dir, [], **{**settings_of("fair_darts"), "op_threshold": 0.99}).run()
+    found = {path.name: read(path) for path in run_dir.glob("genotype_*.json")}
+    rules = ("darts", "threshold_sparse", "threshold_edge")
+    assert found.keys() == {f"genotype_{rule}.json" for rule in rules}
+    assert found["genotype_threshold_sparse.json"] == read(run_dir / "genotype.json")
+    assert found["genotype_darts.json"] is not None
+    assert [found[f"genotype_{rule}.json"] is not None for rule in rules[1:]] == [reached] * 2
+    assert [row["skip_share"] is None for row in rows(run_dir)] == [not reached] * 2
+
+
+class PreferSkips(Callback):
+    """After every step skip connections are the strongest on all edges, by far, and the other operations ranked."""
+
+    def on_step_end(self, search: SearchController, step: int, logs: dict[str, Any]) -> None:
+        method = search.method
+        ops = method.supernet.spec.primitives
+        wanted = np.linspace(2.0, 3.0, len(ops))
+        wanted[ops.index("skip_connect")] = 4.0
+        if isinstance(method, Ddsas):  # its genotype is read from saliencies
+            method.space.saliency = {kind: table * 0 + wanted for kind, table in method.space.saliency.items()}
+            return
+        for name, tensor in method.arch.items():
+            if name.startswith("alphas"):
+                tensor.set_value(np.broadcast_to(wanted, tensor.shape).astype("float32"))
+
+
+#: One stage, one step per epoch, and no more epochs than needed.
+BRIEF: dict[str, dict[str, Any]] = {
+    "p_darts": {"add_layers": [0], "add_width": [0], "dropout_rate": [0.2], "num_to_drop": []},
+    "dr_nas": {"ks": [2], "keeps": [7], "stage_epochs": []},
+    "ddsas": {"space_config": "space_config_static", "stage_epochs": []},
+    "fair_darts": {"op_threshold": 0.85},
+    "sgas": {"epochs": 4},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_collapse_is_noticed_and_prevented(name: str, tmp_path: Path) -> None:
+    settings = {**settings_of(name), "batch_size": 48, "epochs": 1, **BRIEF.get(name, {})}
+    for limit in (None, 1):
+        run_dir = tmp_path / str(limit)
+        searcher(run_dir, [PreferSkips()], max_skip_connect=limit, **settings).run()
+        found, last = read(run_dir / "genotype.json"), rows(run_dir)[-1]
+        assert found is not None and str(found) == last["genotype"]
+        assert found.count("skip_connect", "reduce") == 4 and last["skip_share_reduce"] == 1.0
+        warning = "WARNING the normal cell has 4 skip connections: the search may be collapsing"
+        assert (warning in (run_dir / "log.txt").read_text()) == (limit is None)
+        assert found.count("skip_connect", "normal") == (4 if limit is None else 1)
+        assert last["skip_share"] == (1.0 if limit is None else 0.25)
+        assert len(found.normal) == 4 and not found.contains_none
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_official_settings(name: str, tmp_path: Path) -> None:
+    """They replace defaults, and neither what the recipe nor what the user gives."""
+    recipe = read_recipe(f"search/{name}_cifar10.yml")
+    clean, official = ({"method": name, "fidelity": fidelity} for fidelity in ("clean", "official"))
+    expected = METHODS[name].official
+    before, after = flat(clean), flat(official)
+    changed = {key for key in after if after[key] != before[key]} - {"fidelity"}
+    assert changed == {key for key in expected if key not in recipe}
+    assert all(after[key] == recipe.get(key, value) for key, value in expected.items())
+    for key in expected:
+        assert flat({**official, key: before[key]})[key] == before[key]
+    search = searcher(tmp_path / "run", [], **{**settings_of(name), "fidelity": "official"})
+    used = {**search.config, **asdict(search.method.options)}
+    assert {key: used[key] for key in expected} == {key: after[key] for key in expected}
+
+
+def flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """All settings of a search and of its method."""
+    config, options = search_settings(settings)
+    return {**asdict(config), **asdict(options)}
+
+
+@posix
+def test_stages_killed_at_random_moments(tmp_path: Path) -> None:
+    """P-DARTS in processes of its own, killed in every stage, with a checkpoint after every step."""
+    data = write_digits(tmp_path / "digits")
+    recipe = tmp_path / "recipe.yml"
+    given = {**SEARCH, **settings_of("p_darts"), "dataset": "folder", "data": str(data), "batch_size": 8}
+    recipe.write_text(yaml.safe_dump({**given, "save_minutes": 0.0}))
+    whole, run_dir = tmp_path / "whole", tmp_path / "run"
+    status, output = run_tool("train_search", f"--config={recipe}", f"--run_dir={whole}")
+    assert status == 0, output
+    draw, argv = random.Random(11), [f"--config={recipe}", f"--run_dir={run_dir}"]
+    # an epoch, which is a stage, has 7 positions: 6 steps and its end
+    for positions in (draw.randint(2, 5), draw.randint(5, 9)):
+        process = start_tool("train_search", *argv)
+        output = stop_after(process, run_dir, positions, draw.uniform(0.0, 1.0) * step_seconds(whole), signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL, output
+        argv = [f"--run_dir={run_dir}", "--resume"]
+    assert position(run_dir) > "epoch-0001"
+    status, output = run_tool("train_search", *argv)
+    assert status == 0, output
+    assert_same_outcome(whole, run_dir)
+    assert leftovers(run_dir) == []
