@@ -59,10 +59,9 @@ inline void place_inputs(Plan& plan) {
   plan.in_planes.resize(plan.maps.size());
   for (int m : plan.outputs) plan.in_planes[m] = false;
   for (const Step& s : plan.steps) {
-    if (s.kind == Kind::kConv && !seen[s.source])
-      seen[s.source] = true, plan.rectified[s.source] = s.stages[0].relu;
-    const bool planes = s.kind == Kind::kConv && s.stages[0].depthwise < 0 &&
-                        s.stages[0].relu == plan.rectified[s.source];
+    if (s.kind == Kind::kConv && !seen[s.source]) seen[s.source] = true, plan.rectified[s.source] = s.stages[0].relu;
+    const bool planes =
+        s.kind == Kind::kConv && s.stages[0].depthwise < 0 && s.stages[0].relu == plan.rectified[s.source];
     if (!planes) plan.in_planes[s.source] = false;
     if (s.kind == Kind::kMasked) plan.in_planes[s.mask] = false;
   }
