@@ -39,6 +39,7 @@ class DrNasOptions(MethodOptions):
         reg_scale: strength of that.
         stage_lr: clean (one cosine over the search) or official (every stage starts at --learning_rate again, which
             for two equal stages doubles the rate of the second).
+        aligned_statistics: widened strided skips keep the running statistics of their channels (official: of others).
     """
 
     learning_rate: float = 0.1
@@ -52,6 +53,7 @@ class DrNasOptions(MethodOptions):
     reg_type: Literal["l2", "kl"] = "l2"
     reg_scale: float = 1e-3
     stage_lr: Literal["clean", "official"] = "clean"
+    aligned_statistics: bool = True
 
 
 class DrNas(GradientMethod):
@@ -59,7 +61,7 @@ class DrNas(GradientMethod):
 
     name = "dr_nas"
     options_class = DrNasOptions
-    official: ClassVar = {"valid_batches": "fresh", "stage_lr": "official"}
+    official: ClassVar = {"valid_batches": "fresh", "stage_lr": "official", "aligned_statistics": False}
 
     def __init__(self, spec: SupernetSpec, options: DrNasOptions, epochs: int, source: RandomSource) -> None:
         if options.arch_weight_decay:
@@ -132,7 +134,7 @@ class DrNas(GradientMethod):
             alpha.set_value(paddle.to_tensor(kept))
         weights, momentum = self.supernet.state_dict(), self.weight_optimizer.state_dict()
         if k1 < k0:
-            plan = widening_plan(self.supernet, k0, k1, self.source, aligned=True)
+            plan = widening_plan(self.supernet, k0, k1, self.source, aligned=self.options.aligned_statistics)
             weights, momentum = widen(weights, plan), widen(momentum, plan)
         self.replace_supernet()
         copy_into(own := self.supernet.state_dict(), {name: weights[name] for name in own})
