@@ -36,19 +36,20 @@ def mixed_cell(cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: Cell
     kernels, weights = plan.kernels(), plan.weights(mix.ops, mix.edges)
     states, width = [cell.preprocess0(s0), cell.preprocess1(s1)], cell.channels // cell.parts
     zeros = Zero(2 if cell.reduction else 1)(states[0])
-    mixed, passed = _Nodes(zeros[:, :width]), _Nodes(zeros[:, width:])
+    whole = cell.parts == 1
+    mixed = _Nodes(zeros if whole else zeros[:, :width])
+    passed = None if whole else _Nodes(zeros[:, width:])
     for number, fan in enumerate(plan.fans):
         x = states[number] if fan.matters else states[number].detach()
         offset = None if mix.offset is None else paddle.gather(mix.offset, fan.rows)
-        part = x if cell.parts == 1 else x[:, :width]
+        part = x if whole else x[:, :width]
         given = None if weights[number] is None else _spread(fan, part, weights[number], kernels, draws)
         mixed.receive(given, offset)
-        if cell.parts > 1:
-            rest = bypass(x, width, edge_stride(cell.reduction, number))
-            passed.receive(_pass_by(fan, rest, mix.edges), offset)
+        if not whole:
+            passed.receive(_pass_by(cell, number, fan, x, mix.edges), offset)
         if number > 0:
             node = mixed.first()
-            states.append(node if cell.parts == 1 else joined(node, passed.first(), cell.parts, cell.sampling))
+            states.append(node if whole else joined(node, passed.first(), cell.parts, cell.sampling))
     return paddle.concat(states[-cell.multiplier :], axis=1)
 
 
@@ -77,14 +78,17 @@ class _Nodes:
         return self._zeros if node is None else node.reshape(self._zeros.shape)
 
 
-def _pass_by(fan: Fan, rest: paddle.Tensor, edges: paddle.Tensor | None) -> paddle.Tensor | None:
-    """What passes by the edges of a fan [B, nodes, c*h*w], for the channels ``rest`` [B, c, h, w] of its state."""
+def _pass_by(
+    cell: SearchCell, number: int, fan: Fan, x: paddle.Tensor, edges: paddle.Tensor | None
+) -> paddle.Tensor | None:
+    """What passes by the edges of the fan of state ``number`` [B, nodes, c*h*w]; None if they all are off."""
     if not fan.live.any():
         return None
-    weights = paddle.to_tensor(fan.live, dtype=rest.dtype, place=rest.place)
+    rest = bypass(x, cell.channels // cell.parts, edge_stride(cell.reduction, number))
+    weights = paddle.to_tensor(fan.live, dtype=x.dtype, place=x.place)
     if edges is not None:
         weights = paddle.where(weights > 0, paddle.gather(edges, fan.rows), paddle.zeros_like(weights))
-    return paddle.matmul(weights.unsqueeze(1), rest.reshape([rest.shape[0], 1, -1]))
+    return weights.reshape([1, -1, 1]) * rest.reshape([rest.shape[0], 1, -1])
 
 
 def _spread(fan: Fan, x: paddle.Tensor, weights: paddle.Tensor, kernels: Kernels, draws: Draws) -> paddle.Tensor:
