@@ -42,9 +42,9 @@ def panels(rows: Rows) -> list[tuple[str, tuple[str, ...]]]:
 def draw_schedule(rows: Rows, base: str | Path, formats: Iterable[str] = ("svg",)) -> list[Path]:
     """Writes ``base``.svg (and other ``formats``): one panel over the other, epochs from left to right.
 
-    ``rows`` are those of :func:`paddle_darts.engine.rehearsal.rehearse`, or of a run's ``history.jsonl``: a number per
-    key and epoch. The epochs in which the architecture rests (``arch`` is false) are shaded, dotted lines say where a
-    stage begins. Nothing is written for no rows.
+    ``rows`` are those of :func:`paddle_darts.engine.rehearsal.rehearse`, one per epoch. The epochs in which the
+    architecture rests (``arch`` is false) are shaded, dotted lines say where a stage begins. Nothing is written for no
+    rows.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -76,7 +76,7 @@ def _panel(axes: Any, rows: Rows, title: str, keys: tuple[str, ...]) -> None:
         values = [row[key] for row in rows]
         axes.stairs(values, range(count + 1), baseline=None, color=colour, linestyle=dash, linewidth=width, label=label)
     if len(drawn) > 1:
-        axes.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)
+        axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.96), ncols=2)
     axes.set_title(title, loc="left", color=INK, fontsize=9.5)
     axes.set_xlim(0, count)
     axes.margins(y=0.14)
