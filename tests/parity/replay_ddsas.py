@@ -9,53 +9,35 @@ from unittest import mock
 
 import numpy as np
 import paddle
+from checking import Trace, check_gradients, check_state, norm
 from golden import Golden, precision, tensor
-from registry import check_state, replays, torch_layout
-from replay_ddsas_space import KINDS, read_config
-from replay_dr_nas import read_optimizers, read_spec
+from reading import ALPHAS, BETAS, KINDS, check_criterion, read_batch, read_batches, read_optimizers, read_spec
+from recorded import RecordedDraws
+from registry import replays
+from replay_ddsas_space import read_config
 
-from paddle_darts.methods import Batch, ddsas
+from paddle_darts.methods import ddsas
 from paddle_darts.methods.ddsas import Ddsas, DdsasOptions
 from paddle_darts.methods.subspace import SPACE_CONFIGS, mixing_weights
-from paddle_darts.networks.official import load_official, our_name
+from paddle_darts.networks.official import load_official
 from paddle_darts.nn import optimizers
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.losses import cross_entropy
-from paddle_darts.nn.optimizers import global_norm
 
-ARCH = ["alphas_normal", "alphas_reduce", "betas_normal", "betas_reduce"]
-
-
-class RecordedNoise(RandomSource):
-    """Hands out the Exp(1) draws of an official pass, one table per cell."""
-
-    def __init__(self, draws: np.ndarray) -> None:
-        self.draws = list(draws.astype("float64"))
-
-    def exponential(self, shape: tuple[int, ...]) -> np.ndarray:
-        draw = self.draws.pop(0)
-        assert draw.shape == shape
-        return draw
+ARCH = ALPHAS + BETAS
 
 
-class RecordedMasks(RandomSource):
-    """Scores that choose the recorded operations [edges, ops] of both cell kinds."""
-
-    def __init__(self, masks: list[np.ndarray], none: int | None) -> None:
-        # `none` is free, and only chosen when it is met before the last of those that count
-        self.scores = [mask * np.where(np.arange(mask.shape[1]) == none, 2.0, 1.0) for mask in masks]
-
-    def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
-        score = self.scores.pop(0)
-        assert score.shape == shape
-        return score
+def recorded_scores(masks: list[np.ndarray], none: int | None) -> RecordedDraws:
+    """Numbers by which the recorded operations [edges, ops] of both cell kinds are chosen."""
+    # `none` is free, and only chosen when it is met before the last of those that count
+    return RecordedDraws(uniform=[mask * np.where(np.arange(mask.shape[1]) == none, 2.0, 1.0) for mask in masks])
 
 
 def build_ddsas(golden: Golden, prefix: str = "", **settings: Any) -> Ddsas:
     """The recorded network; ``prefix`` precedes the keys of its architecture parameters."""
     a = golden.args
     assert a["arch_names"] == ARCH and a["norm_eps"] == 1e-14
-    assert a["criterion"] == "cross_entropy" and a["label_smooth"] == 0.0
+    check_criterion(a)
     options = DdsasOptions(
         dss_max_ops=a["dss_max_ops"],
         confidence=a["confidence"],
@@ -83,7 +65,7 @@ def replay_ddsas_supernet(golden: Golden) -> None:
         method.space.active = {kind: golden.input(f"mask_{kind}").astype(bool) for kind in KINDS}
         check_mixing_weights(golden, method)
         check_size(golden, method)
-        images, labels = tensor(golden.input("input")), tensor(golden.input("target"))
+        images, labels = read_batch(golden)
         if "logits_eval" in golden:
             method.supernet.eval()
             golden.check("logits_eval", ddsas_logits(golden, method, images))
@@ -93,7 +75,9 @@ def replay_ddsas_supernet(golden: Golden) -> None:
         loss = cross_entropy(logits, labels)
         golden.check("logits", logits)
         golden.check("loss", loss)
-        check_ddsas_gradients(golden, method, loss, images)
+        to_images = paddle.grad(loss, [images], retain_graph=True)[0]
+        golden.check("grad_input", to_images[: golden.args["grad_input_samples"]])
+        check_gradients(golden, loss, {**method.weights, **method.arch})
         check_state(golden, "after", method.supernet)
 
 
@@ -102,9 +86,9 @@ def ddsas_logits(golden: Golden, method: Ddsas, images: paddle.Tensor) -> paddle
     if "gumbel_exponential" in golden:
         assert golden.args["gumbel"] == "g = -log(gumbel_exponential), one draw [edges, ops] per cell in cell order"
         golden.input("gumbel_note")  # the same in words
-        method.source = RecordedNoise(golden.input("gumbel_exponential"))
+        method.source = RecordedDraws(exponential=golden.input("gumbel_exponential"))  # one table per cell
     logits, _ = method.supernet(images, method.mixture())
-    assert not getattr(method.source, "draws", ())
+    assert not isinstance(method.source, RecordedDraws) or method.source.exhausted()
     return logits
 
 
@@ -124,17 +108,6 @@ def check_size(golden: Golden, method: Ddsas) -> None:
     assert golden.meta["n_params"] in (weights, weights + arch)
 
 
-def check_ddsas_gradients(golden: Golden, method: Ddsas, loss: paddle.Tensor, images: paddle.Tensor) -> None:
-    named = {**method.weights, **method.arch, "": images}
-    found = dict(zip(named, paddle.grad(loss, list(named.values()), allow_unused=True), strict=True))
-    golden.check("grad_input", found.pop("")[: golden.args["grad_input_samples"]])
-    without = {our_name(name) for name in golden.input("params_without_grad").tolist()}
-    assert without == {name for name, gradient in found.items() if gradient is None}
-    for key in golden.keys("grad"):
-        name = our_name(key.removeprefix("grad/"))
-        golden.check(key, torch_layout(name, found[name]))
-
-
 def build_ddsas_loop(golden: Golden) -> Ddsas:
     """Also for configurations of the space that were never published."""
     a = golden.args
@@ -148,7 +121,6 @@ def build_ddsas_loop(golden: Golden) -> Ddsas:
         "dss_freq": a["dss_freq"],
         "arch_start_epoch": int(a["warmup_steps"] > 0),
         "clip_with_arch": both,
-        "arch_weight_decay": a["optimizer_arch"]["weight_decay"],
         **read_optimizers(a),
     }
     with mock.patch.dict(SPACE_CONFIGS, {a["space"]: read_config(a["space"], a["space_config"])}):
@@ -162,7 +134,7 @@ def recorded_norms() -> Iterator[list[float]]:
     clip = optimizers.clip_gradients
 
     def recording(gradients: Sequence[paddle.Tensor], max_norm: float) -> None:
-        norms.append(float(global_norm(gradients)))
+        norms.append(norm(list(gradients)))
         clip(gradients, max_norm)
 
     with (
@@ -187,26 +159,22 @@ def replay_ddsas_loop(golden: Golden) -> None:
         method.begin_epoch(0)
         for kind in KINDS:
             assert (np.flatnonzero(method.space.available[kind].all(axis=0)) == a["initial_available_ops"]).all()
-        trace: dict[str, list[Any]] = {}
+        trace = Trace()
         for i in range(a["iterations"]):
             if 0 < a["warmup_steps"] == i:
                 method.begin_epoch(1)
-            for key, value in ddsas_step(golden, method, i).items():
-                trace.setdefault(key, []).append(value)
+            trace.add(ddsas_step(golden, method, i))
             # clipped with the architecture, the weights reach their optimizer, which finds them short enough
-            trace.setdefault("gnorm_weights", []).append(norms[-2 if method.options.clip_with_arch else -1])
-        for key, values in trace.items():
-            golden.check(key, np.array(values))
+            trace.add({"gnorm_weights": norms[-2 if method.options.clip_with_arch else -1]})
+        trace.check(golden)
         check_state(golden, "final", method.supernet)
 
 
 def ddsas_step(golden: Golden, method: Ddsas, i: int) -> dict[str, Any]:
-    role = golden.args["batch_roles"]
-    images, labels = tensor(golden.input("inputs")[i]), tensor(golden.input("targets")[i])
-    train, valid = (Batch(images[role[r]], labels[role[r]]) for r in ("train", "valid"))
     if not method.learns_architecture:
-        method.source = RecordedMasks([golden.input(f"mask_{kind}")[i] for kind in KINDS], method.space.config.none)
-    result = method.step(train, valid)
+        masks = [golden.input(f"mask_{kind}")[i] for kind in KINDS]
+        method.source = recorded_scores(masks, method.space.config.none)
+    result = method.step(*read_batches(golden, i))
     assert (result.arch_loss is None) == (i < golden.args["warmup_steps"])
     tables = {"mask": method.space.active, "saliency": method.space.saliency}
     return {

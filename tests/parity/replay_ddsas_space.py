@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from checking import Trace
 from golden import Golden
-from registry import read_genotype, replays
+from reading import KINDS, read_genotype
+from recorded import RecordedDraws
+from registry import replays
 
 from paddle_darts.methods.subspace import SpaceConfig, SubSpace, select, shrink
-from paddle_darts.nn.drop import RandomSource
-
-KINDS = ("normal", "reduce")
 
 
 def read_config(name: str, document: dict[str, Any]) -> SpaceConfig:
@@ -47,17 +47,15 @@ def replay_trace(golden: Golden) -> None:
     arch = {
         name: {kind: golden.input(f"{name}_{kind}").astype("float64") for kind in KINDS} for name in ("alphas", "betas")
     }
-    trace: dict[str, list[Any]] = {}
+    trace = Trace()
     for i in range(a["windows"]):
         if a["epoch_start"][i]:
             space.begin_epoch(int(golden.input("epoch")[i]))
         space.update(*({kind: table[i] for kind, table in tables.items()} for tables in arch.values()))
         space.select()
-        for key, value in snapshot(space).items():
-            trace.setdefault(key, []).append(value)
+        trace.add(snapshot(space))
         assert space.derive(a["multiplier"]) == read_genotype(golden.meta["genotype_json"][i]), f"window {i}"
-    for key, values in trace.items():
-        golden.check(key, np.array(values))
+    trace.check(golden)
 
 
 def snapshot(space: SubSpace) -> dict[str, Any]:
@@ -83,18 +81,6 @@ def replay_shrink(golden: Golden) -> None:
         golden.check(key, np.array([shrink(saliency[i], available[i], a["num"][i], none, safe) for i in a["cases"]]))
 
 
-class RecordedUniform(RandomSource):
-    """Hands out the uniform matrices of an official run in order."""
-
-    def __init__(self, tables: list[np.ndarray]) -> None:
-        self.tables = tables
-
-    def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
-        table = self.tables.pop(0)
-        assert table.shape == shape
-        return table
-
-
 @replays("random_subspace", "ddsas")
 def replay_random(golden: Golden) -> None:
     a = golden.args
@@ -104,9 +90,9 @@ def replay_random(golden: Golden) -> None:
         assert list(config.primitives) == case["primitives"]
         space = SubSpace(config, a["steps"], case["dss_max_ops"], a["confidence"], a["saliency_type"])
         space.available = {kind: golden.input(f"avail_{kind}_{n}").astype(bool) for kind in KINDS}
-        source = RecordedUniform([golden.input(f"value_{kind}_{n}") for kind in KINDS])
+        source = RecordedDraws(uniform=[golden.input(f"value_{kind}_{n}") for kind in KINDS])
         space.select_random(source)
-        assert not source.tables
+        assert source.exhausted()
         for kind in KINDS:
             golden.check(f"mask_{kind}_{n}", space.active[kind])
             again = select(golden.input(f"value_{kind}_{n}"), space.available[kind], case["dss_max_ops"], config.none)

@@ -6,72 +6,29 @@ from typing import Any
 
 import numpy as np
 import paddle
+from checking import Gradients, Trace, check_arrays, check_gradients, norm
 from golden import Golden, precision, tensor
-from registry import check_batch_norm, read_genotype, replays, torch_layout
-from replay_dr_nas_math import KINDS, RecordedDraws, our_key, parameter
+from reading import (
+    KINDS,
+    check_criterion,
+    our_key,
+    parameter,
+    read_batch,
+    read_batches,
+    read_genotype,
+    read_optimizers,
+    read_spec,
+)
+from recorded import RecordedDraws
+from registry import replays
+from search_loops import record_gradients
 
-from paddle_darts.methods import Batch
 from paddle_darts.methods.dr_nas import DrNas, DrNasOptions
 from paddle_darts.methods.pruning import renormalised
-from paddle_darts.networks import CellMix, SupernetSpec
+from paddle_darts.networks import CellMix
 from paddle_darts.networks.official import load_official
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.losses import cross_entropy
-from paddle_darts.nn.optimizers import NamedOptimizer
-
-
-def read_spec(a: dict[str, Any]) -> SupernetSpec:
-    """The recorded network with whole channels; what a method decides is left to it."""
-    check_batch_norm(a)
-    return SupernetSpec(
-        in_channels=a["input_shape"][1],
-        num_classes=a["num_classes"],
-        init_channels=a["C"],
-        layers=a["layers"],
-        steps=a["steps"],
-        multiplier=a["multiplier"],
-        stem_multiplier=a["stem_multiplier"],
-        stem=a["stem"],
-        reductions=None if a["reductions"] is None else tuple(a["reductions"]),
-        pool_bn=a["pool_bn"],
-        affine=a["affine"],
-        ops=tuple(a["primitives"]),
-    )
-
-
-def read_optimizers(a: dict[str, Any]) -> dict[str, float]:
-    """The recorded settings of both optimizers by the names of ours; what we have no setting for must be ours."""
-    weights, arch = a["optimizer_weights"], a["optimizer_arch"]
-    assert weights["type"] == "SGD" and not weights["nesterov"] and weights["dampening"] == 0.0
-    assert arch["type"] == "Adam" and arch["betas"] == [0.5, 0.999] and arch["eps"] == 1e-8
-    assert a["lr_schedule"] == "constant" and not a["unrolled"] and a["zero_grad"] in ("zeros", "none")
-    return {
-        "learning_rate": weights["lr"],
-        "learning_rate_min": weights["lr"],
-        "momentum": weights["momentum"],
-        "weight_decay": weights["weight_decay"],
-        "grad_clip": a["grad_clip"] or 0.0,
-        "arch_learning_rate": arch["lr"],
-        "arch_grad_clip": a.get("arch_grad_clip") or 0.0,
-        "stale_gradients": a["zero_grad"] == "zeros",
-    }
-
-
-def spy(optimizer: NamedOptimizer) -> list[list[paddle.Tensor | None]]:
-    """Records the gradients handed to an optimizer, before it clips or decays them."""
-    seen: list[list[paddle.Tensor | None]] = []
-    step = optimizer.step
-
-    def recording(gradients: list[paddle.Tensor | None], *rest: Any) -> None:
-        seen.append([None if g is None else g.clone() for g in gradients])
-        step(gradients, *rest)
-
-    optimizer.step = recording
-    return seen
-
-
-def norm(gradients: list[paddle.Tensor | None]) -> float:
-    return float(np.sqrt(sum(float((g * g).sum()) for g in gradients if g is not None)))
 
 
 def build_dr_nas(golden: Golden, alphas: dict[str, np.ndarray], **settings: Any) -> DrNas:
@@ -79,7 +36,7 @@ def build_dr_nas(golden: Golden, alphas: dict[str, np.ndarray], **settings: Any)
     that of the first. Stages are two epochs long."""
     a = golden.args
     assert a["concentration"] == "elu(alpha)+1" and a["samples_injected"] and a["K"] == a["k"]
-    assert a["criterion"] == "cross_entropy" and a["label_smooth"] == 0.0
+    check_criterion(a)
     keeps = [len(a["primitives"])] + ([a["num_keep"]] if a["num_keep"] else [])
     options = DrNasOptions(
         ks=[a["k"]] * len(keeps), keeps=keeps, reg_type=a["reg_type"], reg_scale=a["reg_scale"], **settings
@@ -110,13 +67,11 @@ def is_pruned(method: DrNas, official: str) -> bool:
 
 def check_dr_nas_state(golden: Golden, prefix: str, method: DrNas) -> None:
     """Weights and running statistics recorded below ``prefix``; pruned candidates have those they began with."""
-    state = method.supernet.state_dict()
     for key in golden.keys(prefix):
         name = key.removeprefix(f"{prefix}/")
         if is_pruned(method, name):
             golden.check(key, golden.input(f"param/{name}"))
-        else:
-            golden.check(key, torch_layout(name, state[our_key(name)]))
+    check_arrays(golden, prefix, method.supernet.state_dict(), our_key)
 
 
 @replays("supernet_darts_", "dr_nas")
@@ -131,10 +86,10 @@ def replay_dr_nas_supernet(golden: Golden) -> None:
                 golden.check(f"mask_{kind}", method.masks[kind])
         assert method.derive().normal == read_genotype(golden.meta["genotype_json"]).normal
         assert method.derive().reduce == read_genotype(golden.meta["genotype_json"]).reduce
-        images, labels = tensor(golden.input("input")), tensor(golden.input("target"))
+        images, labels = read_batch(golden)
         samples = [golden.input(f"sample_{kind}") for kind in KINDS]
         check_sample_gradients(golden, method, images, labels, samples)
-        method.source = RecordedDraws([], samples)
+        method.source = RecordedDraws(dirichlet=samples)
         logits, penalty = method.supernet(images, method.mixture())[0], method.penalty()
         assert method.source.exhausted()
         loss = cross_entropy(logits, labels)
@@ -144,7 +99,7 @@ def replay_dr_nas_supernet(golden: Golden) -> None:
             loss = loss + penalty
         golden.check("logits", logits)
         golden.check("loss", loss)
-        check_dr_nas_gradients(golden, method, loss)
+        check_gradients(golden, loss, {**method.weights, **method.arch}, ours=our_key)
         check_dr_nas_state(golden, "after", method)
 
 
@@ -160,53 +115,41 @@ def check_sample_gradients(
         golden.check(f"grad/sample_{kind}", gradient)
 
 
-def check_dr_nas_gradients(golden: Golden, method: DrNas, loss: paddle.Tensor) -> None:
-    named = {**method.weights, **method.arch}
-    by_name = dict(zip(named, paddle.grad(loss, list(named.values()), allow_unused=True), strict=True))
-    for key in golden.keys("grad"):
-        name = key.removeprefix("grad/")
-        if not name.startswith("sample_"):
-            golden.check(key, torch_layout(name, by_name[our_key(name)]))
-
-
 @replays("bilevel_", "dr_nas")
 def replay_dr_nas_loop(golden: Golden) -> None:
     """The first epoch of the replay is the warm-up, in which only the weights learn."""
     a = golden.args
     assert golden.meta["network_class"] == "Network", "no replay of loops on the space of NAS-Bench-201"
     assert a["row_order"] == "rows 0..E-1 normal, E..2E-1 reduce"
+    optimizers = read_optimizers(a)
     decay = a["reg_scale"] if a["reg_type"] == "l2" else 0.0
-    assert a["optimizer_arch"]["weight_decay"] == decay
+    assert optimizers.pop("arch_weight_decay") == decay, "the regulariser that the method itself sets"
     with precision("float64"):
         initial = {kind: golden.input(f"init_alphas_{kind}") for kind in KINDS}
-        method = build_dr_nas(golden, initial, arch_start_epoch=1, **read_optimizers(a))
-        seen = {"arch": spy(method.arch_optimizer), "weights": spy(method.weight_optimizer)}
-        trace: dict[str, list[Any]] = {}
+        method = build_dr_nas(golden, initial, arch_start_epoch=1, **optimizers)
+        seen = {name: record_gradients(getattr(method, f"{name}_optimizer")) for name in ("arch", "weight")}
+        trace = Trace()
         for i in range(a["iterations"]):
             method.begin_epoch(method.begins[-1] + (i >= a["warmup_steps"]))
-            for key, value in dr_nas_step(golden, method, i, seen).items():
-                trace.setdefault(key, []).append(value)
-        for key, values in trace.items():
-            golden.check(key, np.array(values))
+            trace.add(dr_nas_step(golden, method, i, seen))
+        trace.check(golden)
         check_dr_nas_state(golden, "final", method)
 
 
-def dr_nas_step(golden: Golden, method: DrNas, i: int, seen: dict[str, list[Any]]) -> dict[str, Any]:
+def dr_nas_step(golden: Golden, method: DrNas, i: int, seen: dict[str, list[Gradients]]) -> dict[str, Any]:
     """One iteration with its recorded samples: those of the architecture step first, if there is one."""
-    warm_up, role = i < golden.args["warmup_steps"], golden.args["batch_roles"]
-    images, labels = tensor(golden.input("inputs")[i]), tensor(golden.input("targets")[i])
-    train, valid = (Batch(images[role[r]], labels[role[r]]) for r in ("train", "valid"))
+    warm_up = i < golden.args["warmup_steps"]
     recorded = [golden.input(key)[i] for key in ("sample_arch", "sample_train")]
     samples = [half for rows in recorded[warm_up:] for half in np.split(rows, 2)]
-    method.source = RecordedDraws([], samples)
+    method.source = RecordedDraws(dirichlet=samples)
     penalty = method.penalty()
-    result = method.step(train, valid)
+    result = method.step(*read_batches(golden, i))
     assert method.source.exhausted() and (result.arch_loss is None) == warm_up
     moved = [g.numpy() for g in seen["arch"][-1]] if not warm_up else [np.zeros(a.shape) for a in samples]
     return {
         "alphas_after": np.concatenate([alpha.numpy() for alpha in method.alphas.values()]),
         "arch_grad": np.concatenate(moved),
-        "gnorm_weights": norm(seen["weights"][-1]),
+        "gnorm_weights": norm(seen["weight"][-1]),
         "loss_train": result.loss,
         "loss_valid_ce": 0.0 if warm_up else result.arch_loss - (0.0 if penalty is None else float(penalty)),
     }

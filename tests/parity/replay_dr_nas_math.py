@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import paddle
+from checking import check_arrays
 from golden import Golden, precision, tensor
-from registry import check_batch_norm, read_genotype, replays
+from reading import KINDS, our_key, parameter, read_genotype, read_sgd, read_spec
+from recorded import RecordedDraws
+from registry import replays
+from search_loops import load_momentum
 
 from paddle_darts.methods.derivation import darts_genotype
 from paddle_darts.methods.dirichlet import (
@@ -22,19 +25,10 @@ from paddle_darts.methods.dirichlet import (
 )
 from paddle_darts.methods.pruning import masked_softmax, prune
 from paddle_darts.methods.widening import WideningPlan, candidates, widen, widening_plan
-from paddle_darts.networks import CellMix, Supernet, SupernetSpec
-from paddle_darts.networks.official import load_official, our_name
+from paddle_darts.networks import CellMix, Supernet
+from paddle_darts.networks.official import load_official
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.optimizers import NamedOptimizer, sgd
-
-KINDS = ("normal", "reduce")
-
-
-def parameter(array: np.ndarray) -> paddle.Tensor:
-    """A tensor that takes gradients."""
-    value = tensor(array)
-    value.stop_gradient = False
-    return value
 
 
 @replays("dirichlet_grad", "dr_nas")
@@ -110,50 +104,9 @@ def replay_prune_cases(golden: Golden) -> None:
             assert found == read_genotype(expected)
 
 
-def our_key(official: str) -> str:
-    """DrNAS keeps pooling and its batch norm in one block `op`; our supernets have them side by side."""
-    return our_name(re.sub(r"(_ops\.\d+)\.op\.1\.(running_)", r"\1.1.\2", official))
-
-
-class RecordedDraws(RandomSource):
-    """Hands out the channels and the samples of an official run in order."""
-
-    def __init__(self, channels: list[np.ndarray], samples: list[np.ndarray]) -> None:
-        self._channels, self._samples = iter(channels), iter(samples)
-
-    def integers(self, high: int, count: int) -> np.ndarray:
-        channels = next(self._channels)
-        assert len(channels) == count and channels.max(initial=0) < high
-        return channels
-
-    def dirichlet(self, concentration: np.ndarray) -> np.ndarray:
-        sample = next(self._samples)
-        assert sample.shape == concentration.shape
-        return sample.astype("float64")
-
-    def exhausted(self) -> bool:
-        return next(self._channels, None) is None and next(self._samples, None) is None
-
-
 def build_partial(a: dict[str, Any]) -> Supernet:
-    check_batch_norm(a)
     assert a["K"] == a["k0"]
-    spec = SupernetSpec(
-        in_channels=a["input_shape"][1],
-        num_classes=a["num_classes"],
-        init_channels=a["C"],
-        layers=a["layers"],
-        steps=a["steps"],
-        multiplier=a["multiplier"],
-        stem_multiplier=a["stem_multiplier"],
-        stem=a["stem"],
-        reductions=tuple(a["reductions"]),
-        pool_bn=a["pool_bn"],
-        affine=a["affine"],
-        ops=tuple(a["primitives"]),
-        partial_channels=a["k0"],
-    )
-    return Supernet(spec)
+    return Supernet(replace(read_spec(a), partial_channels=a["k0"]))
 
 
 def recorded_channels(golden: Golden, network: Supernet) -> list[np.ndarray]:
@@ -168,17 +121,15 @@ def recorded_channels(golden: Golden, network: Supernet) -> list[np.ndarray]:
 
 
 def optimizer_of(network: Supernet, a: dict[str, Any]) -> NamedOptimizer:
-    o = a["optimizer_weights"]
-    assert o["type"] == "SGD" and not o["nesterov"] and o["dampening"] == 0.0
-    return sgd(network.weights(), o["lr"], o["momentum"], o["weight_decay"])
+    o = read_sgd(a)
+    return sgd(network.weights(), o["learning_rate"], o["momentum"], o["weight_decay"])
 
 
 def check_widened(golden: Golden, prefix: str, tensors: dict[str, paddle.Tensor], plan: WideningPlan) -> None:
     """Exactly the recorded ones of ``tensors`` (by our name) are in the plan, and have the recorded values."""
-    keys = {our_key(key.removeprefix(f"{prefix}/")): key for key in golden.keys(prefix)}
-    assert set(keys) == set(tensors) & set(plan)
-    for name, key in keys.items():
-        golden.check(key, tensors[name])
+    recorded = {our_key(key.removeprefix(f"{prefix}/")) for key in golden.keys(prefix)}
+    assert recorded == set(tensors) & set(plan)
+    check_arrays(golden, prefix, tensors, our_key)
 
 
 @replays("progressive_widen", "dr_nas")
@@ -189,7 +140,7 @@ def replay_widening(golden: Golden) -> None:
         old = build_partial(a)
         load_official(old, {our_key(key): value for key, value in golden.group("param").items()})
         samples = [golden.input(f"sample_{kind}") for kind in KINDS]
-        source = RecordedDraws(recorded_channels(golden, old), samples)
+        source = RecordedDraws(integers=recorded_channels(golden, old), dirichlet=samples)
         mixes = {}
         for kind in KINDS:
             alphas, mask = prune(golden.input(f"alphas_{kind}"), a["num_keep"])
@@ -210,9 +161,7 @@ def replay_widening(golden: Golden) -> None:
 def check_momentum(golden: Golden, old: Supernet, network: Supernet, plan: WideningPlan) -> None:
     """The buffers go from the optimizer of the old network to that of the new one, by name."""
     before = optimizer_of(old, golden.args)
-    recorded = {our_key(key): value for key, value in golden.group("mom").items()}
-    recorded = {name: value.T if name == "classifier.weight" else value for name, value in recorded.items()}
-    before.load_state_dict({f"{name}/velocity_0": tensor(value) for name, value in recorded.items()})
+    recorded = load_momentum(before, golden.group("mom"), our_key)
     after = optimizer_of(network, golden.args)
     after.load_state_dict(widen(before.state_dict(), plan))
     velocity = {name.removesuffix("/velocity_0"): value for name, value in after.state_dict().items()}

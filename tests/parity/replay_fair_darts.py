@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-import paddle
+from checking import Trace, check_gradients, check_state, norm
 from golden import Golden, precision, tensor
-from registry import check_state, replays
+from reading import read_batches
+from registry import replays
 from replay_fair_darts_parse import FORMS
-from search_loops import (
-    batches,
-    check_supernet_pass,
-    check_weight_gradients,
-    enter_step,
-    load_weights,
-    loop_options,
-    norm,
-    record_gradients,
-    search_spec,
-)
+from search_loops import check_supernet_pass, enter_step, load_weights, loop_options, record_gradients, search_spec
 
 from paddle_darts.methods.fair_darts import FairDarts, FairDartsOptions
 from paddle_darts.nn.drop import RandomSource
@@ -49,9 +39,7 @@ def replay_supernet(golden: Golden) -> None:
         loss, logits = check_supernet_pass(golden, method)
         golden.check("loss_cls", cross_entropy(logits, tensor(golden.input("target"))))
         golden.check("loss_sep", method.separation())
-        for kind, alpha in method.alphas.items():
-            golden.check(f"grad/alphas_{kind}", paddle.grad(loss, [alpha], retain_graph=True)[0])
-        check_weight_gradients(golden, method, loss)
+        check_gradients(golden, loss, {**method.weights, **method.arch})
         check_state(golden, "after", method.supernet)
 
 
@@ -72,21 +60,19 @@ def replay_loop(golden: Golden) -> None:
         )
         assert method.arch_betas == (gamma, 0.999)
         gradients = record_gradients(method.weight_optimizer)
-        trace: dict[str, list[object]] = {}
+        trace = Trace()
         for i in range(a["iterations"]):
             enter_step(golden, method, i)
-            for key, value in one_step(golden, method, i).items():
-                trace.setdefault(key, []).append(value)
-            trace.setdefault("gnorm_weights", []).append(norm(gradients[-1]))
-        for key, values in trace.items():
-            golden.check(key, np.stack(values))
+            trace.add(one_step(golden, method, i))
+            trace.add({"gnorm_weights": norm(gradients[-1])})
+        trace.check(golden)
         check_state(golden, "final", method.supernet)
 
 
 def one_step(golden: Golden, method: FairDarts, step: int) -> dict[str, object]:
     """What a step reports and leaves, by the recorded names; zero losses where the architecture rests."""
     separation = float(method.separation())
-    result = method.step(*batches(golden, step))
+    result = method.step(*read_batches(golden, step))
     moved = result.arch_loss is not None
     return {
         "loss_train": result.loss,

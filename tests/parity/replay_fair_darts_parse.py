@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from golden import Golden, precision, tensor
 from paddle import grad
+from reading import parameter
 from registry import replays
 
 from paddle_darts.methods.threshold import parse_cell, zero_one_loss
@@ -42,9 +43,8 @@ def replay_losses(golden: Golden) -> None:
         for case in a["cases"]:
             i, form = case["case"], case["sep_loss"]
             assert FORMS[case["criterion_class"]] == form
-            alphas = tensor(golden.input(f"alphas_{i}"))
+            alphas = parameter(golden.input(f"alphas_{i}"))
             assert alphas.shape == [a["n_edges"], a["n_ops"]]
-            alphas.stop_gradient = False
             logits, target = tensor(golden.input(f"logits_{i}")), tensor(golden.input(f"target_{i}"))
             classification = cross_entropy(logits, target, a["label_smooth"])
             separation = zero_one_loss([alphas], form)

@@ -8,14 +8,18 @@ import numpy as np
 import paddle
 from golden import Golden, precision, tensor
 from paddle import nn
-from registry import RecordedMasks, check_batch_norm, read_genotype, replays
+from reading import KINDS, check_batch_norm, parameter, read_genotype
+from recorded import RecordedMasks
+from registry import replays
 
 from paddle_darts.data.augment import cutout_mask
-from paddle_darts.methods.derivation import darts_genotype
+from paddle_darts.methods import Darts, DartsOptions
+from paddle_darts.methods.pc_darts import PcDarts, PcDartsOptions
+from paddle_darts.networks import SupernetSpec
 from paddle_darts.networks.official import load_official
 from paddle_darts.nn import schedules
 from paddle_darts.nn.blocks import DilConv, FactorizedReduce, ReLUConvBN, SepConv
-from paddle_darts.nn.drop import drop_path_factors, scale_samples
+from paddle_darts.nn.drop import RandomSource, drop_path_factors, scale_samples
 from paddle_darts.nn.losses import cross_entropy
 from paddle_darts.spaces import DARTS
 
@@ -45,8 +49,7 @@ def build_module(cls: str, args: list[int], affine: bool) -> nn.Layer:
 
 def run_op(golden: Golden, key: str, op: nn.Layer) -> None:
     load_official(op, golden.group(f"{key}/param"))
-    x = tensor(golden.input("input"))
-    x.stop_gradient = False
+    x = parameter(golden.input("input"))
     op.eval()
     golden.check(f"{key}/eval", op(x))
     op.train()
@@ -62,25 +65,18 @@ def run_op(golden: Golden, key: str, op: nn.Layer) -> None:
 
 @replays("genotype_cases", "darts", "pc_darts")
 def replay_genotype_cases(golden: Golden) -> None:
+    """Derived by the method that learns what was recorded: betas are those of PC-DARTS."""
     a = golden.args
+    spec = SupernetSpec(
+        init_channels=4, layers=2, steps=a["steps"], multiplier=a["multiplier"], ops=tuple(a["primitives"])
+    )
     with precision("float32"):
+        methods = [Darts(spec, DartsOptions(), 1, RandomSource()), PcDarts(spec, PcDartsOptions(), 1, RandomSource())]
         for i, expected in enumerate(golden.meta["genotype_json"]):
-            strengths = {
-                kind: edge_strengths(golden, f"case{i:02d}", kind, a["steps"]) for kind in ("normal", "reduce")
-            }
-            derived = darts_genotype(strengths, tuple(a["primitives"]), a["steps"], a["multiplier"])
-            assert derived == read_genotype(expected), f"case {i}"
-
-
-def edge_strengths(golden: Golden, case: str, kind: str, steps: int) -> np.ndarray:
-    strengths = nn.functional.softmax(tensor(golden.input(f"{case}/alphas_{kind}")), axis=-1)
-    if f"{case}/betas_{kind}" in golden:
-        betas, start, per_node = tensor(golden.input(f"{case}/betas_{kind}")), 0, []
-        for node in range(steps):
-            per_node.append(nn.functional.softmax(betas[start : start + node + 2], axis=-1))
-            start += node + 2
-        strengths = strengths * paddle.concat(per_node).unsqueeze(1)
-    return strengths.numpy()
+            method = methods[f"case{i:02d}/betas_{KINDS[0]}" in golden]
+            for name, value in method.arch.items():
+                value.set_value(tensor(golden.input(f"case{i:02d}/{name}")))
+            assert method.derive() == read_genotype(expected), f"case {i}"
 
 
 @replays("drop_path", "darts")
@@ -104,8 +100,7 @@ def replay_cutout(golden: Golden) -> None:
 def replay_label_smooth(golden: Golden) -> None:
     with precision("float64"):
         for case in golden.args["cases"]:
-            logits = tensor(golden.input("logits"))
-            logits.stop_gradient = False
+            logits = parameter(golden.input("logits"))
             loss = cross_entropy(logits, tensor(golden.input("target")), case["epsilon"])
             golden.check(case["loss"], loss)
             golden.check(case["grad"], paddle.grad(loss, [logits])[0])

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
+from checking import check_cells, check_gradients, check_state, record_cells
 from golden import Golden, precision, tensor
 from paddle import nn
-from registry import (
-    FAMILIES,
-    RecordedMasks,
-    check_batch_norm,
-    check_cells,
-    check_gradients,
-    check_state,
-    read_genotype,
-    record_cells,
-    replays,
-)
+from reading import check_batch_norm, read_batch, read_genotype
+from recorded import RecordedMasks
+from registry import FAMILIES, replays
 
 from paddle_darts.analysis.complexity import count_parameters
 from paddle_darts.genotypes import NetworkOptions
@@ -57,7 +50,7 @@ def replay_evaluation(golden: Golden) -> None:
         golden.check("eval/logits_f32", network(tensor(golden.input("input")))[0])
     with precision("float64"):
         network = build_evaluation(golden)
-        images, labels = tensor(golden.input("input")), tensor(golden.input("target"))
+        images, labels = read_batch(golden)
         network.eval()
         logits, logits_aux = network(images)
         assert logits_aux is None

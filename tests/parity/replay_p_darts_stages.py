@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from golden import Golden
-from registry import read_genotype, replays
+from reading import KINDS, read_genotype
+from registry import replays
 
 from paddle_darts.genotypes import Genotype
 from paddle_darts.methods.derivation import node_rows
@@ -16,8 +17,6 @@ from paddle_darts.methods.progressive import (
     restricted_genotypes,
     skip_dropout,
 )
-
-KINDS = ("normal", "reduce")
 
 
 @replays("stage_decisions", "p_darts")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import paddle
+from checking import check_gradients, check_state
 from golden import Golden, precision, tensor
 from paddle import nn
-from registry import RecordedMasks, check_state, replays, torch_layout
+from recorded import RecordedMasks
+from registry import replays
 from replay_networks import build_evaluation
 
 from paddle_darts.analysis.complexity import count_parameters
-from paddle_darts.networks.official import our_name
 from paddle_darts.nn.layers import trainable
 from paddle_darts.nn.losses import cross_entropy
 from paddle_darts.spaces.darts import cell_kinds
@@ -60,7 +59,8 @@ def replay_mode(golden: Golden, network: nn.Layer, training: bool) -> None:
     if "loss" in keys:
         golden.check(keys["loss"], loss)
     if "grad" in keys:
-        check_plain_gradients(golden, keys["grad"], loss, trainable(network))
+        without = check_gradients(golden, loss, trainable(network), keys["grad"])
+        assert "params_without_grad" in golden.meta or not without
     if "after" in keys:
         check_state(golden, keys["after"], network)
 
@@ -74,16 +74,6 @@ def criterion(golden: Golden, logits: paddle.Tensor, logits_aux: paddle.Tensor |
     if logits_aux is None:
         return loss
     return loss + a["auxiliary_weight"] * cross_entropy(logits_aux, labels, a["label_smooth"])
-
-
-def check_plain_gradients(golden: Golden, prefix: str, loss: Any, parameters: dict[str, paddle.Tensor]) -> None:
-    found = paddle.grad(loss, list(parameters.values()), allow_unused=True, retain_graph=True)
-    by_name = dict(zip(parameters, found, strict=True))
-    for key in golden.keys(prefix):
-        name = our_name(key.removeprefix(prefix + "/"))
-        golden.check(key, torch_layout(name, by_name[name]))
-    without = {our_name(name) for name in golden.meta.get("params_without_grad", ())}
-    assert without == {name for name, gradient in by_name.items() if gradient is None}
 
 
 def check_sizes(golden: Golden, network: nn.Layer) -> None:

@@ -6,22 +6,12 @@ from typing import Any
 
 import numpy as np
 import paddle
+from checking import Gradients, Trace, check_gradients, check_state, norm
 from golden import Golden, precision, tensor
-from registry import check_state, replays
-from search_loops import (
-    Gradients,
-    batches,
-    check_supernet_pass,
-    check_weight_gradients,
-    enter_step,
-    load_weights,
-    loop_options,
-    norm,
-    record_gradients,
-    search_spec,
-)
+from reading import KINDS, read_batches
+from registry import replays
+from search_loops import check_supernet_pass, enter_step, load_weights, loop_options, record_gradients, search_spec
 
-from paddle_darts.methods.gradient import KINDS
 from paddle_darts.methods.greedy import official_indices
 from paddle_darts.methods.sgas import Sgas, SgasOptions
 from paddle_darts.nn.drop import RandomSource
@@ -50,7 +40,7 @@ def replay_supernet(golden: Golden) -> None:
             golden.check(f"candidate_flags_{kind}", decisions.undecided)
         loss, _ = check_supernet_pass(golden, method)
         check_state(golden, "after", method.supernet)
-        check_weight_gradients(golden, method, loss)
+        check_gradients(golden, loss, method.weights)
         check_arch_gradients(golden, method, loss)
 
 
@@ -71,18 +61,15 @@ def replay_loop(golden: Golden) -> None:
         method = build(golden, "init_alphas_", unrolled=a["unrolled"], **loop_options(golden, (0.5, 0.999)))
         assert method.arch_betas == (0.5, 0.999)
         told = {name: record_gradients(getattr(method, f"{name}_optimizer")) for name in ("arch", "weight")}
-        trace: dict[str, list[Any]] = {}
+        trace = Trace()
         for i in range(a["iterations"]):
             enter_step(golden, method, i)
             for entry in a["decisions_before_step"] or ():
                 for edge, op in entry["decisions"] if entry["before_step"] == i else ():
                     method.decisions[entry["cell"]].settle(edge, op)
-            for key, value in one_step(golden, method, i, told).items():
-                trace.setdefault(key, []).append(value)
-        if "loss_valid" not in golden:
-            del trace["loss_valid"]  # not recorded at second order
-        for key, values in trace.items():
-            golden.check(key, np.stack(values))
+            trace.add(one_step(golden, method, i, told))
+        # at second order without the loss of validation
+        trace.check(golden, optional=("loss_valid",) if a["unrolled"] else ())
         check_state(golden, "final", method.supernet)
 
 
@@ -91,7 +78,7 @@ def one_step(golden: Golden, method: Sgas, step: int, told: dict[str, list[Gradi
 
     ``told`` collects the gradients that the optimizers are given.
     """
-    result = method.step(*batches(golden, step))
+    result = method.step(*read_batches(golden, step))
     arch = by_kind(method, [None] * len(method.arch) if result.arch_loss is None else told["arch"][-1])
     return {
         "loss_train": result.loss,

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checking import Trace
 from golden import Golden
-from registry import read_genotype, replays
+from reading import KINDS, read_genotype
+from registry import replays
 
 from paddle_darts.errors import GenotypeError
 from paddle_darts.methods.greedy import (
@@ -17,8 +19,6 @@ from paddle_darts.methods.greedy import (
     greedy_genotype,
     official_indices,
 )
-
-KINDS = ("normal", "reduce")
 
 
 @replays("decisions_", "sgas")
@@ -32,16 +32,15 @@ def replay_decisions(golden: Golden) -> None:
         for kind in KINDS
     }
     expected = golden.meta["genotype_json"]
-    trace: dict[str, list[Any]] = {}
+    trace = Trace()
     for epoch in range(a["epochs"]):
         probabilities = {kind: softmax(golden.input(f"alphas_{kind}")[epoch]) for kind in KINDS}
         for kind, cell in cells.items():
-            for key, value in one_epoch(cell, probabilities[kind], schedule.due(epoch)).items():
-                trace.setdefault(f"{key}_{kind}", []).append(value)
+            after = one_epoch(cell, probabilities[kind], schedule.due(epoch))
+            trace.add({f"{key}_{kind}": value for key, value in after.items()})
         forced = greedy_genotype(cells, a["multiplier"], probabilities)
         assert forced == read_genotype(expected["forced_per_epoch"][epoch]), f"epoch {epoch}"
-    for key, values in trace.items():
-        golden.check(key, np.array(values))
+    trace.check(golden)
     for kind, cell in cells.items():
         assert np.array_equal(from_official_indices(golden.input(f"selected_idxs_{kind}")[-1]), cell.choice)
     if expected["final"] is None:

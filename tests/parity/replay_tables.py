@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from golden import Golden
-from registry import FAMILIES, read_genotype, replays
+from reading import read_genotype
+from registry import FAMILIES, replays
 
 from paddle_darts.analysis.complexity import complexity
 from paddle_darts.errors import GenotypeError
