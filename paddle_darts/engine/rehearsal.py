@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,13 @@ def rehearse(config: SearchConfig, options: MethodOptions) -> list[dict[str, Any
     A row holds ``epoch``, ``stage``, ``lr``, ``batch_size``, ``cells`` (of the supernet), ``arch`` (whether the
     architecture learns) and what the method tells about itself, as they are during the epoch. Decisions fall on the
     initial architecture parameters: when they fall is that of a real search, what is decided is not. The supernet is as
-    narrow as the method allows. ConfigError for settings with which the search itself would not run.
+    narrow as the method allows, so whether ``init_channels`` suits the method is not found out; ConfigError for other
+    settings with which the search would not run.
     """
-    failure: ConfigError | None = None
-    for channels in sorted({*(c for c in _CHANNELS if c < config.init_channels), config.init_channels}):
-        try:
+    for channels in (narrow for narrow in _CHANNELS if narrow < config.init_channels):
+        with contextlib.suppress(ConfigError):
             return _go_through(config, options, channels)
-        except ConfigError as error:
-            failure = error
-    raise failure or ConfigError(f"init_channels must be at least 1, got {config.init_channels}")
+    return _go_through(config, options, config.init_channels)
 
 
 def _go_through(config: SearchConfig, options: MethodOptions, channels: int) -> list[dict[str, Any]]:
