@@ -18,10 +18,11 @@ SPEC = SupernetSpec(init_channels=8, layers=2, steps=2, multiplier=2, num_classe
 EPOCHS = 4
 
 
-def batch(seed: int, size: int = 6) -> Batch:
+def batch(seed: int, size: int = 6, pixels: int = 4) -> Batch:
+    """Random square images in the default precision."""
     generator = np.random.default_rng(seed)
-    images = paddle.to_tensor(generator.normal(size=(size, 3, 4, 4)).astype("float32"))
-    return Batch(images, paddle.to_tensor(generator.integers(0, 3, size)))
+    images = generator.normal(size=(size, 3, pixels, pixels)).astype(paddle.get_default_dtype())
+    return Batch(paddle.to_tensor(images), paddle.to_tensor(generator.integers(0, 3, size)))
 
 
 def build(name: str, seed: int = 0, spec: SupernetSpec = SPEC, epochs: int = EPOCHS, **options: Any) -> SearchMethod:
@@ -57,11 +58,31 @@ def arrays(tensors: dict[str, paddle.Tensor]) -> dict[str, np.ndarray]:
     return {name: tensor.numpy().copy() for name, tensor in tensors.items()}
 
 
+def moved(before: dict[str, np.ndarray], tensors: dict[str, paddle.Tensor]) -> set[str]:
+    """The names of the tensors that are no longer what :func:`arrays` said."""
+    return {name for name, tensor in tensors.items() if not np.array_equal(before[name], tensor.numpy())}
+
+
+def parameter(values: Any, dtype: str = "float64") -> paddle.Tensor:
+    """A tensor that takes gradients."""
+    return paddle.to_tensor(np.asarray(values), dtype=dtype, stop_gradient=False)
+
+
+def softmax(values: np.ndarray) -> np.ndarray:
+    powers = np.exp(values - values.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
 def assert_equal(one: SearchMethod, other: SearchMethod) -> None:
+    """Bit by bit, with all that is saved or derived."""
+    assert_equal_tensors(one, other)
+    assert one.state() == other.state() and one.derive() == other.derive()
+
+
+def assert_equal_tensors(one: SearchMethod, other: SearchMethod) -> None:
     """Bit by bit."""
     expected, got = one.tensors(), other.tensors()
     assert {g: set(t) for g, t in expected.items()} == {g: set(t) for g, t in got.items()}
     for group, tensors in expected.items():
         for name, tensor in tensors.items():
             assert np.array_equal(tensor.numpy(), got[group][name].numpy()), f"{group}: {name}"
-    assert one.state() == other.state() and one.derive() == other.derive()

@@ -3,6 +3,8 @@
 import numpy as np
 import paddle
 import pytest
+from method_runs import arrays, moved
+from method_runs import batch as batch_of
 
 from paddle_darts.methods import Batch, Darts, DartsOptions, bilevel
 from paddle_darts.methods.bilevel import gradients, second_order
@@ -24,9 +26,7 @@ def float64():
 
 
 def batch(seed, size=6):
-    rng = np.random.default_rng(seed)
-    images = paddle.to_tensor(rng.normal(size=(size, 3, 6, 6)).astype(paddle.get_default_dtype()))
-    return Batch(images, paddle.to_tensor(rng.integers(0, 3, size)))
+    return batch_of(seed, size, pixels=6)
 
 
 def build(unrolled=False, seed=0, **options):
@@ -35,14 +35,6 @@ def build(unrolled=False, seed=0, **options):
     method.supernet.train()
     method.begin_epoch(0)
     return method
-
-
-def copies(named):
-    return {name: tensor.numpy().copy() for name, tensor in named.items()}
-
-
-def same(before, named):
-    return all(np.array_equal(before[name], tensor.numpy()) for name, tensor in named.items())
 
 
 def losses(method, train, valid):
@@ -101,8 +93,8 @@ def test_implicit_term_is_the_mixed_second_derivative_times_the_vector(float64):
     how = {"eta": 0.1, "momentum": 0.0, "weight_decay": 0.0, "velocity": None}
     hyper = second_order(train_loss, valid_loss, weights, arch, **how, radius=SMALL)
     origin = [w.numpy().copy() for w in weights]
-    for w, moved in zip(weights, hyper.unrolled, strict=True):
-        w.set_value(moved)
+    for w, unrolled in zip(weights, hyper.unrolled, strict=True):
+        w.set_value(unrolled)
     vector = [g.numpy() for g in gradients(valid_loss(), weights)]
     for w, value in zip(weights, origin, strict=True):
         w.set_value(value)
@@ -148,12 +140,12 @@ def test_the_two_sides_of_the_finite_difference_differ(monkeypatch):
 def test_first_step_has_no_momentum():
     method = build(unrolled=True, weight_decay=0.01)
     train_loss, _ = losses(method, batch(1), batch(2))
-    before = copies(method.weights)
+    before = arrays(method.weights)
     inner = [g.numpy() for g in gradients(train_loss(), list(method.weights.values()))]
     assert not any(v.numpy().any() for v in method.weight_optimizer.slots("velocity"))
     hyper = method.arch_gradient(batch(1), batch(2))
-    for w, g, moved in zip(before.values(), inner, hyper.unrolled, strict=True):
-        np.testing.assert_allclose(moved.numpy(), w - method.lr * (g + 0.01 * w), rtol=1e-5, atol=1e-7)
+    for w, g, unrolled in zip(before.values(), inner, hyper.unrolled, strict=True):
+        np.testing.assert_allclose(unrolled.numpy(), w - method.lr * (g + 0.01 * w), rtol=1e-5, atol=1e-7)
 
 
 def test_later_steps_use_the_momentum_of_the_weight_optimizer():
@@ -162,12 +154,12 @@ def test_later_steps_use_the_momentum_of_the_weight_optimizer():
     velocity = [v.numpy().copy() for v in method.weight_optimizer.slots("velocity")]
     assert any(np.abs(v).max() > 0 for v in velocity)
     train_loss, _ = losses(method, batch(3), batch(4))
-    before = copies(method.weights)
+    before = arrays(method.weights)
     inner = [g.numpy() for g in gradients(train_loss(), list(method.weights.values()))]
     hyper = method.arch_gradient(batch(3), batch(4))
-    for w, g, v, moved in zip(before.values(), inner, velocity, hyper.unrolled, strict=True):
+    for w, g, v, unrolled in zip(before.values(), inner, velocity, hyper.unrolled, strict=True):
         expected = w - method.lr * (g + 0.01 * w + 0.9 * v)
-        np.testing.assert_allclose(moved.numpy(), expected, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(unrolled.numpy(), expected, rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("unrolled", [False, True])
@@ -192,7 +184,7 @@ def test_a_flat_validation_loss_has_no_implicit_term(float64):
     method = build(unrolled=True)
     weights, arch = list(method.weights.values()), list(method.alphas.values())
     train_loss, _ = losses(method, batch(1), batch(2))
-    before = copies(method.weights)
+    before = arrays(method.weights)
 
     def flat(**how):
         return arch[0].sum() * 2
@@ -201,7 +193,7 @@ def test_a_flat_validation_loss_has_no_implicit_term(float64):
     assert float(hyper.norm) == 0 and hyper.radius is None
     assert (hyper.total[0].numpy() == 2).all() and (hyper.total[1].numpy() == 0).all()
     assert all((h.numpy() == 0).all() for h in hyper.implicit)
-    assert same(before, method.weights)
+    assert not moved(before, method.weights)
 
 
 # ----------------------------------------------------------------------------------- what moves
@@ -209,17 +201,17 @@ def test_a_flat_validation_loss_has_no_implicit_term(float64):
 def test_the_architecture_gradient_moves_neither_weights_nor_alphas(unrolled):
     method = build(unrolled)
     method.step(batch(1), batch(2))
-    groups = {k: copies(v) for k, v in method.tensors().items()}
+    groups = {k: arrays(v) for k, v in method.tensors().items()}
     method.arch_gradient(batch(3), batch(4))
     for group in ("arch", "optimizer_weights", "optimizer_arch"):
-        assert same(groups[group], method.tensors()[group]), group
-    moved = {n for n, t in method.supernet.state_dict().items() if not np.array_equal(groups["weights"][n], t.numpy())}
-    assert moved and all(name.endswith(("._mean", "._variance")) for name in moved)
+        assert not moved(groups[group], method.tensors()[group]), group
+    touched = moved(groups["weights"], method.supernet.state_dict())
+    assert touched and all(name.endswith(("._mean", "._variance")) for name in touched)
 
 
 def test_weights_come_back_bit_by_bit_even_after_an_error(monkeypatch):
     method = build(unrolled=True)
-    before = copies(method.weights)
+    before = arrays(method.weights)
 
     def broken(*args):
         raise FloatingPointError("halfway")
@@ -227,7 +219,7 @@ def test_weights_come_back_bit_by_bit_even_after_an_error(monkeypatch):
     monkeypatch.setattr(bilevel, "_arch_gradient_at", broken)
     with pytest.raises(FloatingPointError):
         method.arch_gradient(batch(1), batch(2))
-    assert same(before, method.weights)
+    assert not moved(before, method.weights)
 
 
 @pytest.mark.parametrize("unrolled", [False, True])
@@ -249,15 +241,15 @@ def test_the_weight_step_leaves_the_alphas_alone(unrolled):
     real = method.weight_optimizer.step
 
     def spying(*args):
-        seen.append(copies(method.alphas))
+        seen.append(arrays(method.alphas))
         real(*args)
-        seen.append(copies(method.alphas))
+        seen.append(arrays(method.alphas))
 
     method.weight_optimizer.step = spying
-    initial = copies(method.alphas)
+    initial = arrays(method.alphas)
     method.step(batch(1), batch(2))
-    assert not same(initial, method.alphas)
-    assert same(seen[0], method.alphas) and same(seen[1], method.alphas)
+    assert moved(initial, method.alphas)
+    assert not moved(seen[0], method.alphas) and not moved(seen[1], method.alphas)
 
 
 @pytest.mark.parametrize("unrolled", [False, True])
@@ -269,8 +261,8 @@ def test_validation_images_never_reach_the_weights(unrolled):
         for method, valid in zip(methods, (batch(10 + step), batch(20 + step)), strict=True):
             method.step(batch(step), valid)
     one, other = methods
-    assert same(copies(one.alphas), other.alphas) and same(copies(one.weights), other.weights)
-    assert same(copies(one.weight_optimizer.state_dict()), other.weight_optimizer.state_dict())
+    assert not moved(arrays(one.alphas), other.alphas) and not moved(arrays(one.weights), other.weights)
+    assert not moved(arrays(one.weight_optimizer.state_dict()), other.weight_optimizer.state_dict())
 
 
 @pytest.mark.parametrize("unrolled", [False, True])
@@ -298,7 +290,7 @@ def test_the_arch_step_uses_the_weights_before_the_weight_step():
     hyper = twin.arch_gradient(batch(1), batch(2))
     assert result.arch_loss == float(hyper.loss)
     twin.arch_optimizer.step(hyper.total)
-    assert same(copies(method.alphas), twin.alphas)
+    assert not moved(arrays(method.alphas), twin.alphas)
 
 
 # ----------------------------------------------------------------------------------- rates and starts

@@ -7,17 +7,15 @@ from dataclasses import fields
 import numpy as np
 import paddle
 import pytest
+from method_runs import EPOCHS, SPEC, assert_equal_tensors, batch, build, search
 
 from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import Genotype, parse_genotype
 from paddle_darts.io import rng
 from paddle_darts.io.tensors import load_tensors, save_tensors
-from paddle_darts.methods import METHODS, Batch, MethodOptions, get_method, list_methods
-from paddle_darts.networks import SupernetSpec, build_network
-from paddle_darts.nn.drop import RandomSource
+from paddle_darts.methods import METHODS, MethodOptions, get_method, list_methods
+from paddle_darts.networks import build_network
 
-SPEC = SupernetSpec(init_channels=8, layers=2, steps=2, multiplier=2, num_classes=3, reductions=(1,))
-EPOCHS = 4
 #: Settings that make the schedule of a method fit into EPOCHS, and with which it takes other paths through its code.
 STAGED = {"add_layers": [0, 1], "add_width": [0, 0], "dropout_rate": [0.2, 0.4], "num_to_drop": [3]}
 VARIANTS = {
@@ -59,39 +57,6 @@ def case_name(value):
     return value if isinstance(value, str) else ",".join(value) or "default"
 
 
-def batch(seed, size=6):
-    rng = np.random.default_rng(seed)
-    images = paddle.to_tensor(rng.normal(size=(size, 3, 4, 4)).astype("float32"))
-    return Batch(images, paddle.to_tensor(rng.integers(0, 3, size)))
-
-
-def build(name, options, seed=0, spec=SPEC):
-    paddle.seed(seed)
-    method = METHODS[name](spec, METHODS[name].options_class(**options), EPOCHS, RandomSource(seed))
-    method.supernet.train()
-    return method
-
-
-def search(method, epochs, steps=2):
-    for epoch in epochs:
-        method.begin_epoch(epoch)
-        method.supernet.train()
-        for step in range(steps):
-            seed = 100 * epoch + step
-            method.step(batch(seed), batch(seed + 50))
-        method.end_epoch(epoch)
-
-
-def equal_tensors(one, other):
-    """Bit by bit."""
-    expected, got = one.tensors(), other.tensors()
-    assert expected.keys() == got.keys()
-    for group in expected:
-        assert expected[group].keys() == got[group].keys()
-        for key, tensor in expected[group].items():
-            assert np.array_equal(tensor.numpy(), got[group][key].numpy()), f"{group}: {key}"
-
-
 def test_registry():
     assert list_methods() == sorted(METHODS) and "darts" in METHODS
     for name, method in METHODS.items():
@@ -111,7 +76,7 @@ def test_every_setting_is_documented(name):
 
 @pytest.mark.parametrize("name, options", CASES, ids=case_name)
 def test_what_the_engine_asks_for(name, options):
-    method = build(name, options)
+    method = build(name, **options)
     ops = len(method.supernet.spec.primitives)
     search(method, [0], 1)
     result = method.step(batch(1), batch(2))
@@ -140,7 +105,7 @@ def test_what_the_engine_asks_for(name, options):
 
 @pytest.mark.parametrize("name, options", CASES, ids=case_name)
 def test_a_step_moves_weights_and_architecture(name, options):
-    method = build(name, options)
+    method = build(name, **options)
     before = {k: {n: t.numpy().copy() for n, t in v.items()} for k, v in method.tensors().items()}
     search(method, [0, 1])
     for group in ("weights", "arch"):
@@ -150,7 +115,7 @@ def test_a_step_moves_weights_and_architecture(name, options):
 
 @pytest.mark.parametrize("name, options", CASES, ids=case_name)
 def test_a_saved_search_continues_bit_by_bit(name, options, tmp_path):
-    original = build(name, options)
+    original = build(name, **options)
     search(original, [0, 1])
     for group, tensors in original.tensors().items():
         save_tensors(tmp_path / f"{group}.safetensors", tensors)
@@ -158,14 +123,14 @@ def test_a_saved_search_continues_bit_by_bit(name, options, tmp_path):
     search(original, [2, 3])
 
     # another object, other initial numbers, and other names inside Paddle
-    resumed = build(name, options, seed=7)
+    resumed = build(name, seed=7, **options)
     assert {p.name for p in original.supernet.parameters()}.isdisjoint(p.name for p in resumed.supernet.parameters())
     resumed.load_state(json.loads(state))
     resumed.load_tensors({path.stem: load_tensors(path) for path in tmp_path.iterdir()})
     rng.restore(drawn)  # initial weights of later stages come from Paddle's generator
     search(resumed, [2, 3])
 
-    equal_tensors(original, resumed)
+    assert_equal_tensors(original, resumed)
     assert original.state() == resumed.state()
     assert original.derive() == resumed.derive()
     for kind, table in original.probabilities().items():
@@ -174,7 +139,7 @@ def test_a_saved_search_continues_bit_by_bit(name, options, tmp_path):
 
 @pytest.mark.parametrize("name, options", CASES, ids=case_name)
 def test_saving_between_two_steps_changes_nothing(name, options):
-    methods = [build(name, options) for _ in range(2)]
+    methods = [build(name, **options) for _ in range(2)]
     for method in methods:
         search(method, [0])
     first, second = methods
@@ -182,23 +147,23 @@ def test_saving_between_two_steps_changes_nothing(name, options):
     second.load_tensors(second.tensors())
     for method in methods:
         search(method, [1])
-    equal_tensors(first, second)
+    assert_equal_tensors(first, second)
 
 
 @pytest.mark.parametrize("name, options", CASES, ids=case_name)
 def test_the_seed_decides_everything(name, options):
-    one, same, other = build(name, options), build(name, options), build(name, options, seed=1)
+    one, same, other = build(name, **options), build(name, **options), build(name, seed=1, **options)
     for method in (one, same, other):
         search(method, [0, 1])
-    equal_tensors(one, same)
+    assert_equal_tensors(one, same)
     assert any(not np.array_equal(table, other.probabilities()[kind]) for kind, table in one.probabilities().items())
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_an_architecture_that_never_learns_is_told(name, caplog):
     options = {**VARIANTS[name][0], "arch_start_epoch": EPOCHS}
-    build(name, options)
+    build(name, **options)
     assert "the genotype will be random" in caplog.text
     caplog.clear()
-    build(name, {**options, "arch_start_epoch": 0})
+    build(name, **{**options, "arch_start_epoch": 0})
     assert not caplog.records

@@ -5,6 +5,7 @@ import paddle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from method_runs import parameter
 from paddle.distribution import Dirichlet, kl_divergence
 from scipy.special import betaincinv
 
@@ -18,10 +19,6 @@ from paddle_darts.methods.dirichlet import (
     pathwise_derivative,
 )
 from paddle_darts.nn.drop import RandomSource
-
-
-def parameter(values, dtype="float64"):
-    return paddle.to_tensor(np.asarray(values), dtype=dtype, stop_gradient=False)
 
 
 class Recorded(RandomSource):

@@ -1,25 +1,20 @@
 """FairDARTS as a method; recorded passes and search loops of the official program are in tests/parity."""
 
+from dataclasses import replace
+
 import numpy as np
 import paddle
 import pytest
+from method_runs import KINDS, SPEC, arrays, batch, moved
 
 from paddle_darts.errors import ConfigError, GenotypeError
 from paddle_darts.methods import Batch
 from paddle_darts.methods.fair_darts import FairDarts, FairDartsOptions
 from paddle_darts.methods.threshold import PARSE_METHODS
-from paddle_darts.networks import SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.losses import cross_entropy
 
-SPEC = SupernetSpec(init_channels=2, layers=2, steps=2, multiplier=2, num_classes=3, reductions=(1,))
-KINDS = ("normal", "reduce")
-
-
-def batch(seed, size=6):
-    rng = np.random.default_rng(seed)
-    images = paddle.to_tensor(rng.normal(size=(size, 3, 4, 4)).astype("float32"))
-    return Batch(images, paddle.to_tensor(rng.integers(0, 3, size)))
+SPEC = replace(SPEC, init_channels=2)
 
 
 #: Whoever looks at it gets NaN everywhere.
@@ -36,14 +31,6 @@ def build(alphas=None, **options):
     method.supernet.train()
     method.begin_epoch(0)
     return method
-
-
-def copies(named):
-    return {name: tensor.numpy().copy() for name, tensor in named.items()}
-
-
-def moved(before, named):
-    return {name for name, tensor in named.items() if not np.array_equal(before[name], tensor.numpy())}
 
 
 # --- the beginning
@@ -107,7 +94,7 @@ def test_the_weights_do_not_feel_it():
     methods = [build(alphas=2.0, aux_loss_weight=weight, arch_start_epoch=1) for weight in (0.0, 10.0)]
     losses = [m.step(batch(1), POISON).loss for m in methods]
     assert abs(losses[0] - losses[1]) > 0.5
-    assert not moved(copies(methods[0].weights), methods[1].weights)
+    assert not moved(arrays(methods[0].weights), methods[1].weights)
 
 
 # --- one level
@@ -117,7 +104,7 @@ def test_one_pass_over_the_training_batch_moves_both():
     method, twin = (build(alphas=1.0, single_level=True, arch_weight_decay=0.0) for _ in range(2))
     loss, _ = twin.loss(batch(1))
     gradients = dict(zip(KINDS, paddle.grad(loss, list(twin.alphas.values()), retain_graph=True), strict=True))
-    weights, alphas = copies(method.weights), copies(method.alphas)
+    weights, alphas = arrays(method.weights), arrays(method.alphas)
     result = method.step(batch(1), POISON)
     assert result.loss == result.arch_loss == pytest.approx(float(loss), rel=1e-6)
     assert moved(weights, method.weights) == set(weights)
@@ -138,7 +125,7 @@ def test_the_setting_of_adam_counts_on_two_levels(single_level, beta):
 @pytest.mark.parametrize("single_level", [False, True])
 def test_the_architecture_rests_before_its_first_epoch(single_level):
     method = build(alphas=1.0, single_level=single_level, arch_start_epoch=1)
-    weights, alphas = copies(method.weights), copies(method.alphas)
+    weights, alphas = arrays(method.weights), arrays(method.alphas)
     assert method.step(batch(1), POISON).arch_loss is None
     assert moved(weights, method.weights) and not moved(alphas, method.alphas)
     method.begin_epoch(1)

@@ -3,6 +3,7 @@
 import numpy as np
 import paddle
 import pytest
+from method_runs import parameter, softmax
 from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError, NonFiniteLossError
@@ -20,15 +21,6 @@ class Recorded(RandomSource):
         values = self.draws.pop(0)
         assert values.shape == tuple(shape)
         return values
-
-
-def parameter(values, dtype="float64"):
-    return paddle.to_tensor(np.asarray(values), dtype=dtype, stop_gradient=False)
-
-
-def softmax(values):
-    powers = np.exp(values - values.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 LOGITS = np.array([[0.3, -0.8, 1.1], [0.0, 0.5, -0.2]])

@@ -5,15 +5,12 @@ import paddle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from method_runs import parameter
 
 from paddle_darts.errors import ConfigError
 from paddle_darts.methods.pruning import masked_softmax, prune, renormalised, without_gradient
 
 ALPHAS = np.array([[0.1, 0.4, -0.2, 0.3], [-1.0, -2.0, -3.0, -4.0]])
-
-
-def parameter(values, dtype="float64"):
-    return paddle.to_tensor(np.asarray(values), dtype=dtype, stop_gradient=False)
 
 
 def test_the_largest_stay_and_the_others_become_zero():

@@ -1,27 +1,20 @@
 """SGAS as a method; recorded passes, search loops and decisions of the official program are in tests/parity."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import paddle
 import pytest
+from method_runs import KINDS, SPEC, arrays, batch, moved
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods import Batch
 from paddle_darts.methods.greedy import PRUNED
 from paddle_darts.methods.sgas import Sgas, SgasOptions
-from paddle_darts.networks import SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 
-SPEC = SupernetSpec(init_channels=2, layers=2, steps=2, multiplier=2, num_classes=3, reductions=(1,))
-KINDS = ("normal", "reduce")
+SPEC = replace(SPEC, init_channels=2)
 SKIP, SEP, DIL = (SPEC.primitives.index(op) for op in ("skip_connect", "sep_conv_3x3", "dil_conv_3x3"))
-
-
-def batch(seed, size=6):
-    rng = np.random.default_rng(seed)
-    images = paddle.to_tensor(rng.normal(size=(size, 3, 4, 4)).astype("float32"))
-    return Batch(images, paddle.to_tensor(rng.integers(0, 3, size)))
 
 
 def build(epochs=10, seed=0, **options):
@@ -42,14 +35,6 @@ def search(method, epochs):
     return method
 
 
-def copies(named):
-    return {name: tensor.numpy().copy() for name, tensor in named.items()}
-
-
-def moved(before, named):
-    return {name for name, tensor in named.items() if not np.array_equal(before[name], tensor.numpy())}
-
-
 # --- settled edges
 
 
@@ -59,7 +44,7 @@ def test_alphas_of_settled_edges_are_left_alone_by_adam(unrolled):
     method = build(unrolled=unrolled, arch_weight_decay=0.5, arch_learning_rate=0.1)
     method.step(batch(1), batch(2))
     assert method.decisions["normal"].settle(2, SEP) == () and method.decisions["normal"].settle(4, DIL) == (3,)
-    alphas, moments = copies(method.arch), copies(method.arch_optimizer.state_dict())
+    alphas, moments = arrays(method.arch), arrays(method.arch_optimizer.state_dict())
     for _ in range(2):
         method.step(batch(3), batch(4))
     still = {f"alphas_normal.{row}" for row in (2, 3, 4)}
@@ -98,7 +83,7 @@ def test_cut_operations_rest_or_decay(stale, used, moves):
         method.step(batch(1), batch(2))
     method.decisions["normal"].settle(0, SEP)
     cut, kept = candidate(method, 0, DIL), candidate(method, 0, SEP)
-    before = copies({**cut, **kept})
+    before = arrays({**cut, **kept})
     method.step(batch(3), batch(4))
     assert moved(before, kept) == set(kept)
     assert moved(before, cut) == (set(cut) if moves else set())
@@ -208,6 +193,6 @@ def test_a_search_resumed_between_two_decisions_takes_the_same_ones():
     assert all(rows.sum() >= 2 and not rows.all() for rows in frozen.values())
     for method in (original, resumed):
         search(method, range(5, 8))
-    assert not moved(copies(original.arch), resumed.arch) and not moved(copies(original.weights), resumed.weights)
+    assert not moved(arrays(original.arch), resumed.arch) and not moved(arrays(original.weights), resumed.weights)
     assert original.state() == resumed.state() and original.derive() == resumed.derive()
     assert all(resumed.decisions[k].complete for k in KINDS)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import paddle
 import pytest
+from counting_masks import Counting
 
 from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import Edge, Genotype, NetworkOptions, genotype, list_genotypes
@@ -13,7 +14,6 @@ from paddle_darts.networks import build_network
 from paddle_darts.networks.evaluation import EvaluationCell
 from paddle_darts.networks.stems import AuxiliaryHead
 from paddle_darts.nn.blocks import Zero
-from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import trainable
 from paddle_darts.spaces import DARTS
 from paddle_darts.spaces.darts import reduction_positions
@@ -222,19 +222,6 @@ def test_same_parameters_whatever_the_image_size():
 
 
 # ------------------------------------------------------------------------------------------ drop path
-class Counting(RandomSource):
-    """Masks that keep one sample each, in turn; remembers how many were drawn."""
-
-    def __init__(self):
-        self.masks = []
-
-    def keep_mask(self, keep_prob, shape):
-        mask = np.zeros(shape)
-        mask[len(self.masks) % shape[0]] = 1
-        self.masks.append(mask)
-        return mask
-
-
 EDGES = (
     Edge("skip_connect", 0),
     Edge("sep_conv_3x3", 1),

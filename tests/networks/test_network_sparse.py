@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import paddle
 import pytest
+from counting_masks import Counting
 
 from paddle_darts.genotypes import Genotype, NetworkOptions, TargetEdge, genotype
 from paddle_darts.kernels.library import kernels_disabled, library
@@ -57,19 +58,6 @@ def cell(edges=EDGES, reduction=False, reduction_prev=False, pool_bn=False):
 def states(reduction_prev=False, size=6, batch=3):
     before = 2 * size if reduction_prev else size
     return images(batch, 5, before, before, seed=3), images(batch, 7, size, size, seed=4)
-
-
-class Counting(RandomSource):
-    """Masks that keep one sample each, in turn."""
-
-    def __init__(self):
-        self.masks = []
-
-    def keep_mask(self, keep_prob, shape):
-        mask = np.zeros(shape)
-        mask[len(self.masks) % shape[0]] = 1
-        self.masks.append(mask)
-        return mask
 
 
 def by_definition(layer, s0, s1, reduction, masks=None, keep=1.0):
