@@ -28,7 +28,7 @@ def check_types(settings):
     hints = get_type_hints(type(settings))
     for field in fields(settings):
         value, hint = getattr(settings, field.name), hints[field.name]
-        allowed = get_args(hint) or (hint,)
+        allowed = [one for choice in get_args(hint) or (hint,) for one in get_args(choice) or (choice,)]
         fits = value in allowed or any(isinstance(a, type) and type(value) is a for a in allowed)
         assert fits or isinstance(value, list), (field.name, value, hint)
 
@@ -55,6 +55,7 @@ def test_search_recipes(recipe):
 
     classes, channels = CLASSES[config.dataset]
     shape = {f.name: getattr(config, f.name) for f in fields(SupernetSpec) if hasattr(config, f.name)}
+    shape["stem"] = config.stem or "cifar"
     spec = SupernetSpec(num_classes=classes, in_channels=channels, **shape)
     method_class = get_method(config.method)
     # a whole method, for some settings only fit together in it: epochs and decisions, stages, channels and their parts
@@ -84,7 +85,7 @@ def test_training_recipes(recipe):
         config.init_channels,
         config.layers,
         config.auxiliary,
-        stem=config.stem,
+        stem=config.stem or "cifar",
         in_channels=channels,
     )
     assert len(network.cells) == config.layers

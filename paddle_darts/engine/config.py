@@ -77,7 +77,7 @@ class SearchConfig(RunSettings, DataSettings):
         steps: intermediate nodes per cell.
         multiplier: nodes that a cell's output joins.
         stem_multiplier: channels of the stem over init_channels.
-        stem: cifar (small images) or imagenet (large images).
+        stem: cifar (small images) or imagenet (large images; default from 96 pixels on).
         train_portion: share of the training images that trains the weights; the rest trains the architecture.
         split: contiguous or stratified (default: contiguous for CIFAR as in the papers, else stratified).
         fidelity: clean, or official: the quirks of the authors' program, as far as not set one by one.
@@ -94,7 +94,7 @@ class SearchConfig(RunSettings, DataSettings):
     steps: int = 4
     multiplier: int = 4
     stem_multiplier: int = 3
-    stem: Literal["cifar", "imagenet"] = "cifar"
+    stem: Literal["cifar", "imagenet"] | None = None
     train_portion: float = 0.5
     split: Literal["contiguous", "stratified"] | None = None
     fidelity: Literal["clean", "official"] = "clean"
@@ -113,7 +113,7 @@ class TrainConfig(RunSettings, DataSettings):
         batch_size: images per step.
         init_channels: channels of the first cells.
         layers: cells of the network.
-        stem: cifar (small images) or imagenet (large images).
+        stem: cifar (small images) or imagenet (large images; default from 96 pixels on).
         learning_rate: rate of the first epoch.
         learning_rate_min: rate that a cosine ends at.
         lr_schedule: cosine, exponential, linear or constant.
@@ -136,7 +136,7 @@ class TrainConfig(RunSettings, DataSettings):
     batch_size: int = 96
     init_channels: int = 36
     layers: int = 20
-    stem: Literal["cifar", "imagenet"] = "cifar"
+    stem: Literal["cifar", "imagenet"] | None = None
     learning_rate: float = 0.025
     learning_rate_min: float = 0.0
     lr_schedule: Literal["cosine", "exponential", "linear", "constant"] = "cosine"

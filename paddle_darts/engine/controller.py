@@ -20,7 +20,7 @@ from paddle_darts.engine.config import SearchConfig
 from paddle_darts.engine.loop import Loop
 from paddle_darts.engine.meter import StepLosses
 from paddle_darts.engine.recipes import search_settings
-from paddle_darts.engine.setup import set_up
+from paddle_darts.engine.setup import set_up, stem_of
 from paddle_darts.errors import GenotypeError
 from paddle_darts.genotypes import Genotype
 from paddle_darts.methods import MethodOptions, get_method
@@ -223,7 +223,7 @@ def supernet_spec(config: SearchConfig, bundle: DataBundle) -> SupernetSpec:
         steps=config.steps,
         multiplier=config.multiplier,
         stem_multiplier=config.stem_multiplier,
-        stem=config.stem,
+        stem=stem_of(config, bundle),
     )
 
 

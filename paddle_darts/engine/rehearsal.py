@@ -37,7 +37,8 @@ def rehearse(config: SearchConfig, options: MethodOptions) -> list[dict[str, Any
 
 def _go_through(config: SearchConfig, options: MethodOptions, channels: int) -> list[dict[str, Any]]:
     method_class = get_method(config.method)
-    shape = {name: getattr(config, name) for name in ("layers", "steps", "multiplier", "stem_multiplier", "stem")}
+    shape = {name: getattr(config, name) for name in ("layers", "steps", "multiplier", "stem_multiplier")}
+    shape["stem"] = config.stem or "cifar"
     epochs = method_class.total_epochs(options, config.epochs)
     spec = SupernetSpec(init_channels=channels, **shape)
     method = method_class(spec, options, epochs, RandomSource(config.seed))

@@ -13,6 +13,9 @@ from paddle_darts.engine.config import SearchConfig, TrainConfig
 from paddle_darts.engine.rundir import RunDirectory, default_name
 from paddle_darts.io.rng import seed_everything
 
+#: Pixels from which on a network without a stem of its own choice begins with the one of ImageNet, which divides by 8.
+LARGE_IMAGES = 96
+
 
 @dataclass(frozen=True)
 class Setup:
@@ -39,6 +42,12 @@ def set_up(
     run_dir = RunDirectory(config.run_dir or default_name(tool, label, config.dataset))
     mean, std = normalisation(config, bundle)
     stored = {**asdict(config), "mean": mean, "std": std, "run_dir": str(run_dir.path), **further}
+    stored["stem"] = stem_of(config, bundle)
     seed_everything(config.seed)
     stream = {"mean": mean, "std": std, "seed": config.seed}
     return Setup(stored, environment.describe(device), run_dir, bundle, stream)
+
+
+def stem_of(config: SearchConfig | TrainConfig, bundle: DataBundle) -> str:
+    """The stem that a config asks for, else the one for images of that size."""
+    return config.stem or ("imagenet" if bundle.image_size >= LARGE_IMAGES else "cifar")

@@ -22,7 +22,7 @@ from paddle_darts.engine.config import TrainConfig
 from paddle_darts.engine.loop import Loop
 from paddle_darts.engine.meter import StepLosses
 from paddle_darts.engine.recipes import train_settings
-from paddle_darts.engine.setup import set_up
+from paddle_darts.engine.setup import set_up, stem_of
 from paddle_darts.genotypes import Genotype, NetworkOptions, format_genotype, genotype, genotype_document
 from paddle_darts.io.files import exists
 from paddle_darts.methods.bilevel import gradients_or_none
@@ -178,7 +178,7 @@ def build_from_config(config: TrainConfig, arch: Genotype, bundle: DataBundle) -
         config.init_channels,
         config.layers,
         config.auxiliary,
-        stem=config.stem,
+        stem=stem_of(config, bundle),
         in_channels=bundle.channels,
     )
 

@@ -248,3 +248,15 @@ def test_controllers_take_recipes_and_keywords(tmp_path: Path) -> None:
     assert trainer.settings.dataset == "digits" and trainer.settings.epochs == trainer.epochs == 28
     assert SearchController(SearchConfig(**SEARCH_ONLY), callbacks=[]).method.options == DartsOptions()
     assert not (tmp_path / "run").exists(), "nothing is written before a run"
+
+
+@pytest.mark.parametrize(
+    ("given", "stem"), [({}, "cifar"), ({"image_size": 96}, "imagenet"), ({"stem": "imagenet"}, "imagenet")]
+)
+def test_the_stem_follows_the_size_of_the_images(given: dict[str, Any], stem: str, tmp_path: Path) -> None:
+    search = searcher(tmp_path / "run", **given)
+    assert search.method.supernet.spec.stem == search.config["stem"] == stem
+    assert ("--stem imagenet" in search.next_command) == (stem == "imagenet")
+    sizes = {"init_channels": 2, "layers": 2, **given}
+    trainer = Trainer(arch="DARTS", dataset="digits", **{"image_size": 8, **sizes}, callbacks=[])
+    assert hasattr(trainer.network, "stem0") == (stem == "imagenet")
