@@ -10,18 +10,16 @@ from checking import Gradients, Trace, check_arrays, check_gradients, norm
 from golden import Golden, precision, tensor
 from reading import (
     KINDS,
-    check_criterion,
     our_key,
     parameter,
     read_batch,
     read_batches,
     read_genotype,
     read_optimizers,
-    read_spec,
 )
 from recorded import RecordedDraws
 from registry import replays
-from search_loops import record_gradients
+from search_loops import record_gradients, search_spec
 
 from paddle_darts.methods.dr_nas import DrNas, DrNasOptions
 from paddle_darts.methods.pruning import renormalised
@@ -36,12 +34,11 @@ def build_dr_nas(golden: Golden, alphas: dict[str, np.ndarray], **settings: Any)
     that of the first. Stages are two epochs long."""
     a = golden.args
     assert a["concentration"] == "elu(alpha)+1" and a["samples_injected"] and a["K"] == a["k"]
-    check_criterion(a)
     keeps = [len(a["primitives"])] + ([a["num_keep"]] if a["num_keep"] else [])
     options = DrNasOptions(
         ks=[a["k"]] * len(keeps), keeps=keeps, reg_type=a["reg_type"], reg_scale=a["reg_scale"], **settings
     )
-    method = DrNas(read_spec(a), options, epochs=2 * len(keeps), source=RandomSource())
+    method = DrNas(search_spec(golden), options, epochs=2 * len(keeps), source=RandomSource())
     for kind in KINDS:
         method.alphas[kind].set_value(tensor(alphas[kind]))
     method.begin_epoch(method.begins[-1])
