@@ -8,15 +8,7 @@ import numpy as np
 import paddle
 from checking import Gradients, Trace, check_arrays, check_gradients, norm
 from golden import Golden, precision, tensor
-from reading import (
-    KINDS,
-    our_key,
-    parameter,
-    read_batch,
-    read_batches,
-    read_genotype,
-    read_optimizers,
-)
+from reading import KINDS, our_key, parameter, read_batch, read_batches, read_genotype, read_optimizers
 from recorded import RecordedDraws
 from registry import replays
 from search_loops import record_gradients, search_spec
