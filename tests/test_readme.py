@@ -168,21 +168,20 @@ def test_python_example_uses_what_exists() -> None:
 
 
 def test_method_example_works() -> None:
-    block = next(b for b in blocks("README_en.md", "python") if "class RestingDarts" in b)
+    block = next(b for b in blocks("README_en.md", "python") if "class ColdDarts" in b)
     namespace: dict = {}
     exec(compile(block, "README_en.md", "exec"), namespace)
     spec = SupernetSpec(in_channels=1, num_classes=3, init_channels=2, layers=3, steps=2, multiplier=2)
-    options = namespace["RestingOptions"](resting_epochs=1)
-    method = namespace["RestingDarts"](spec, options, 2, RandomSource(0))
+    method = namespace["ColdDarts"](spec, namespace["ColdOptions"](tau_min=0.2), 3, RandomSource(0))
     batch = Batch(paddle.rand([2, 1, 8, 8]), paddle.to_tensor([0, 2]))
-    moved = []
-    for epoch in range(2):
+    temperatures = []
+    for epoch in range(3):
         before = method.probabilities()["normal"]
         method.begin_epoch(epoch)
-        result = method.step(batch, batch)
-        assert np.isfinite(result.loss)
-        moved.append(not np.array_equal(before, method.probabilities()["normal"]))
-    assert moved == [False, True]
+        assert np.isfinite(method.step(batch, batch).loss)
+        assert not np.array_equal(before, method.probabilities()["normal"])
+        temperatures.append(method.facts()["temperature"])
+    assert temperatures == pytest.approx([1.0, 0.6, 0.2])
 
 
 def table(page: str) -> str:

@@ -18,7 +18,7 @@ from paddle_darts.data.cifar import MEAN, STD
 from paddle_darts.engine import TrainConfig, Trainer
 from paddle_darts.errors import ConfigError
 from paddle_darts.methods import Batch, SearchMethod, get_method
-from paddle_darts.methods.bilevel import gradients_or_none
+from paddle_darts.methods.parts.bilevel import gradients_or_none
 from paddle_darts.networks import SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.losses import cross_entropy

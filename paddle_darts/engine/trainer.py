@@ -25,7 +25,7 @@ from paddle_darts.engine.recipes import train_settings
 from paddle_darts.engine.setup import set_up, stem_of
 from paddle_darts.genotypes import Genotype, NetworkOptions, format_genotype, genotype, genotype_document
 from paddle_darts.io.files import exists
-from paddle_darts.methods.bilevel import gradients_or_none
+from paddle_darts.methods.parts.bilevel import gradients_or_none
 from paddle_darts.networks import build_network
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import BatchNorm, copy_into, trainable

@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 
 from paddle_darts.genotypes import Genotype
-from paddle_darts.methods.derivation import limit_skips
+from paddle_darts.methods.parts.derivation import limit_skips
 from paddle_darts.networks.supernet import CellMix, Supernet, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 

@@ -1,7 +1,7 @@
 """DARTS, first and second order (arXiv 1806.09055; quark0/darts: cnn/train_search.py, architect.py).
 
 Deviations: the network of the unrolled step is the search network itself, moved and put back, so that non-default
-``steps`` and ``multiplier`` hold there too; see :func:`paddle_darts.methods.bilevel.second_order`.
+``steps`` and ``multiplier`` hold there too; see :func:`paddle_darts.methods.parts.bilevel.second_order`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 xingxing-123/DDSAS).
 
 Deviations: the published settings are the defaults, shrinking never empties an edge, second order is not offered (it
-crashes in the authors' program). See :mod:`paddle_darts.methods.subspace`.
+crashes in the authors' program). See :mod:`paddle_darts.methods.parts.subspace`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import paddle
 
 from paddle_darts.errors import ConfigError
 from paddle_darts.methods.base import Batch, MethodOptions, StepResult
-from paddle_darts.methods.bilevel import gradients_or_none
 from paddle_darts.methods.gradient import KINDS, GradientMethod
-from paddle_darts.methods.gumbel import gumbel_noise
-from paddle_darts.methods.subspace import SpaceChange, SubSpace, get_space_config, mixing_weights
+from paddle_darts.methods.parts.bilevel import gradients_or_none
+from paddle_darts.methods.parts.gumbel import gumbel_noise
+from paddle_darts.methods.parts.subspace import SpaceChange, SubSpace, get_space_config, mixing_weights
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.optimizers import clip_gradients

@@ -16,10 +16,10 @@ import paddle
 from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import Genotype, NetworkOptions
 from paddle_darts.methods.base import MethodOptions
-from paddle_darts.methods.dirichlet import concentration, dirichlet_weights, kl_to_uniform
 from paddle_darts.methods.gradient import KINDS, GradientMethod
-from paddle_darts.methods.pruning import masked_softmax, prune
-from paddle_darts.methods.widening import widen, widening_plan
+from paddle_darts.methods.parts.dirichlet import concentration, dirichlet_weights, kl_to_uniform
+from paddle_darts.methods.parts.pruning import masked_softmax, prune
+from paddle_darts.methods.parts.widening import widen, widening_plan
 from paddle_darts.networks.supernet import CellMix, Supernet, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import copy_into

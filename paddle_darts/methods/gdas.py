@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from paddle_darts.errors import ConfigError
 from paddle_darts.methods.base import Batch, MethodOptions, StepResult
 from paddle_darts.methods.gradient import GradientMethod
-from paddle_darts.methods.gumbel import gdas_mix
+from paddle_darts.methods.parts.gumbel import gdas_mix
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 from paddle_darts.nn.optimizers import sgd
 

@@ -12,8 +12,8 @@ from paddle.nn import functional as F
 
 from paddle_darts.genotypes import Genotype
 from paddle_darts.methods.base import Batch, MethodOptions, SearchMethod, StepResult
-from paddle_darts.methods.bilevel import HyperGradient, first_order, gradients_or_none, second_order
-from paddle_darts.methods.derivation import darts_genotype
+from paddle_darts.methods.parts.bilevel import HyperGradient, first_order, gradients_or_none, second_order
+from paddle_darts.methods.parts.derivation import darts_genotype
 from paddle_darts.networks.supernet import CellMix, Supernet, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import copy_into

@@ -18,7 +18,7 @@ from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import Genotype
 from paddle_darts.methods.base import MethodOptions
 from paddle_darts.methods.gradient import KINDS, GradientMethod, parameter
-from paddle_darts.methods.progressive import (
+from paddle_darts.methods.parts.progressive import (
     drop_weakest,
     on_probabilities,
     progressive_genotype,

@@ -1,7 +1,7 @@
 """SGAS: edges are settled one after the other, greedily (arXiv 1912.00195; lightaime/sgas, cnn/).
 
 Deviations: `none` need not be the first candidate; a history that is still empty does not make all scores zero. See
-:mod:`paddle_darts.methods.greedy`.
+:mod:`paddle_darts.methods.parts.greedy`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from paddle.nn import functional as F
 from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import Genotype
 from paddle_darts.methods.gradient import KINDS, GradientMethod, UnrolledOptions, parameter
-from paddle_darts.methods.greedy import Decision, DecisionSchedule, GreedyDecisions, greedy_genotype
+from paddle_darts.methods.parts.greedy import Decision, DecisionSchedule, GreedyDecisions, greedy_genotype
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 

@@ -6,8 +6,9 @@ import pytest
 from method_runs import arrays, moved
 from method_runs import batch as batch_of
 
-from paddle_darts.methods import Batch, Darts, DartsOptions, bilevel
-from paddle_darts.methods.bilevel import gradients, second_order
+from paddle_darts.methods import Batch, Darts, DartsOptions
+from paddle_darts.methods.parts import bilevel
+from paddle_darts.methods.parts.bilevel import gradients, second_order
 from paddle_darts.networks import SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.schedules import cosine

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from paddle_darts.errors import ConfigError, GenotypeError
 from paddle_darts.genotypes import PRIMITIVES, Edge, Link
-from paddle_darts.methods.derivation import (
+from paddle_darts.methods.parts.derivation import (
     darts_genotype,
     edge_row,
     fewer_skips,

@@ -10,7 +10,7 @@ from paddle.distribution import Dirichlet, kl_divergence
 from scipy.special import betaincinv
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods.dirichlet import (
+from paddle_darts.methods.parts.dirichlet import (
     concentration,
     dirichlet_sample,
     dirichlet_weights,

@@ -11,7 +11,7 @@ from scipy.special import digamma, gammaln
 
 from paddle_darts.errors import ConfigError
 from paddle_darts.methods.dr_nas import DrNas, DrNasOptions
-from paddle_darts.methods.widening import candidates
+from paddle_darts.methods.parts.widening import candidates
 from paddle_darts.networks.supernet import CellMix
 from paddle_darts.nn.drop import RandomSource
 

@@ -10,7 +10,7 @@ from method_runs import KINDS, SPEC, arrays, batch, moved
 from paddle_darts.errors import ConfigError, GenotypeError
 from paddle_darts.methods import Batch
 from paddle_darts.methods.fair_darts import FairDarts, FairDartsOptions
-from paddle_darts.methods.threshold import PARSE_METHODS
+from paddle_darts.methods.parts.threshold import PARSE_METHODS
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.losses import cross_entropy
 

@@ -8,7 +8,7 @@ import pytest
 from method_runs import KINDS, SPEC, arrays, assert_equal, batch, build, resumed, search, train
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods.bilevel import gradients_or_none
+from paddle_darts.methods.parts.bilevel import gradients_or_none
 from paddle_darts.networks.mix import CellMix
 from paddle_darts.nn.drop import RandomSource
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from paddle_darts.errors import ConfigError, GenotypeError
 from paddle_darts.genotypes import PRIMITIVES, Edge
-from paddle_darts.methods.greedy import (
+from paddle_darts.methods.parts.greedy import (
     PRUNED,
     UNDECIDED,
     DecisionSchedule,

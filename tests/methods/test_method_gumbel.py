@@ -7,7 +7,7 @@ from method_runs import parameter, softmax
 from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError, NonFiniteLossError
-from paddle_darts.methods.gumbel import gdas_mix, gumbel_noise, gumbel_softmax, straight_through
+from paddle_darts.methods.parts.gumbel import gdas_mix, gumbel_noise, gumbel_softmax, straight_through
 from paddle_darts.nn.drop import RandomSource
 
 

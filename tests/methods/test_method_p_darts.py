@@ -12,7 +12,7 @@ from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import PRIMITIVES
 from paddle_darts.methods import Batch
 from paddle_darts.methods.p_darts import PDarts, PDartsOptions
-from paddle_darts.methods.progressive import drop_weakest
+from paddle_darts.methods.parts.progressive import drop_weakest
 from paddle_darts.networks import SupernetSpec
 from paddle_darts.networks.official import p_darts_names
 from paddle_darts.nn.drop import RandomSource

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from paddle_darts.errors import ConfigError, GenotypeError
 from paddle_darts.genotypes import PRIMITIVES, Edge, genotype
-from paddle_darts.methods.derivation import node_rows
-from paddle_darts.methods.progressive import (
+from paddle_darts.methods.parts.derivation import node_rows
+from paddle_darts.methods.parts.progressive import (
     drop_weakest,
     keep_one,
     on_probabilities,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from method_runs import parameter
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods.pruning import masked_softmax, prune, renormalised, without_gradient
+from paddle_darts.methods.parts.pruning import masked_softmax, prune, renormalised, without_gradient
 
 ALPHAS = np.array([[0.1, 0.4, -0.2, 0.3], [-1.0, -2.0, -3.0, -4.0]])
 

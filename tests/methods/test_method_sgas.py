@@ -9,7 +9,7 @@ import pytest
 from method_runs import KINDS, SPEC, arrays, batch, moved
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods.greedy import PRUNED
+from paddle_darts.methods.parts.greedy import PRUNED
 from paddle_darts.methods.sgas import Sgas, SgasOptions
 from paddle_darts.nn.drop import RandomSource
 

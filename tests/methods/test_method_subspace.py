@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import PRIMITIVES
-from paddle_darts.methods.subspace import (
+from paddle_darts.methods.parts.subspace import (
     SPACE_CONFIGS,
     Candidate,
     SpaceConfig,

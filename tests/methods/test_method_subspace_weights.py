@@ -5,7 +5,7 @@ import paddle
 import pytest
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods.subspace import mixing_weights
+from paddle_darts.methods.parts.subspace import mixing_weights
 
 MASK = np.array([[1, 0, 1, 1], [0, 1, 0, 0], [0, 0, 0, 0]], dtype=bool)
 

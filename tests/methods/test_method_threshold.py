@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from paddle_darts.errors import ConfigError, GenotypeError
 from paddle_darts.genotypes import PRIMITIVES
-from paddle_darts.methods.derivation import darts_genotype, limit_skips, node_rows
-from paddle_darts.methods.threshold import (
+from paddle_darts.methods.parts.derivation import darts_genotype, limit_skips, node_rows
+from paddle_darts.methods.parts.threshold import (
     PARSE_METHODS,
     parse_cell,
     threshold_edge,

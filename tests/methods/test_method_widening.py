@@ -8,7 +8,7 @@ import pytest
 from paddle import nn
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods.widening import candidates, widen, widening_plan
+from paddle_darts.methods.parts.widening import candidates, widen, widening_plan
 from paddle_darts.networks import Supernet, SupernetSpec
 from paddle_darts.nn.blocks import DilConv, FactorizedReduce, ReLUConvBN, SepConv, Zero
 from paddle_darts.nn.drop import RandomSource

@@ -18,7 +18,7 @@ from replay_ddsas_space import read_config
 
 from paddle_darts.methods import ddsas
 from paddle_darts.methods.ddsas import Ddsas, DdsasOptions
-from paddle_darts.methods.subspace import SPACE_CONFIGS, mixing_weights
+from paddle_darts.methods.parts.subspace import SPACE_CONFIGS, mixing_weights
 from paddle_darts.networks.official import load_official
 from paddle_darts.nn import optimizers
 from paddle_darts.nn.drop import RandomSource

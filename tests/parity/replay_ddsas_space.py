@@ -11,7 +11,7 @@ from reading import KINDS, read_genotype
 from recorded import RecordedDraws
 from registry import replays
 
-from paddle_darts.methods.subspace import SpaceConfig, SubSpace, select, shrink
+from paddle_darts.methods.parts.subspace import SpaceConfig, SubSpace, select, shrink
 
 
 def read_config(name: str, document: dict[str, Any]) -> SpaceConfig:

@@ -14,7 +14,7 @@ from registry import replays
 from search_loops import record_gradients, search_spec
 
 from paddle_darts.methods.dr_nas import DrNas, DrNasOptions
-from paddle_darts.methods.pruning import renormalised
+from paddle_darts.methods.parts.pruning import renormalised
 from paddle_darts.networks import CellMix
 from paddle_darts.networks.official import load_official
 from paddle_darts.nn.drop import RandomSource

@@ -14,8 +14,8 @@ from recorded import RecordedDraws
 from registry import replays
 from search_loops import load_momentum
 
-from paddle_darts.methods.derivation import darts_genotype
-from paddle_darts.methods.dirichlet import (
+from paddle_darts.methods.parts.derivation import darts_genotype
+from paddle_darts.methods.parts.dirichlet import (
     concentration,
     dirichlet_sample,
     dirichlet_weights,
@@ -23,8 +23,8 @@ from paddle_darts.methods.dirichlet import (
     kl_to_uniform,
     pathwise_derivative,
 )
-from paddle_darts.methods.pruning import masked_softmax, prune
-from paddle_darts.methods.widening import WideningPlan, candidates, widen, widening_plan
+from paddle_darts.methods.parts.pruning import masked_softmax, prune
+from paddle_darts.methods.parts.widening import WideningPlan, candidates, widen, widening_plan
 from paddle_darts.networks import CellMix, Supernet
 from paddle_darts.networks.official import load_official
 from paddle_darts.nn.drop import RandomSource

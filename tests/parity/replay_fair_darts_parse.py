@@ -7,7 +7,7 @@ from paddle import grad
 from reading import parameter
 from registry import replays
 
-from paddle_darts.methods.threshold import parse_cell, zero_one_loss
+from paddle_darts.methods.parts.threshold import parse_cell, zero_one_loss
 from paddle_darts.nn.losses import cross_entropy
 
 FORMS = {"ConvSeparateLoss": "l2", "TriSeparateLoss": "l1"}

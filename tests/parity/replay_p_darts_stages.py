@@ -8,8 +8,8 @@ from reading import KINDS, read_genotype
 from registry import replays
 
 from paddle_darts.genotypes import Genotype
-from paddle_darts.methods.derivation import node_rows
-from paddle_darts.methods.progressive import (
+from paddle_darts.methods.parts.derivation import node_rows
+from paddle_darts.methods.parts.progressive import (
     drop_weakest,
     on_probabilities,
     progressive_genotype,

@@ -12,7 +12,7 @@ from reading import KINDS, read_batches
 from registry import replays
 from search_loops import check_supernet_pass, enter_step, load_weights, loop_options, record_gradients, search_spec
 
-from paddle_darts.methods.greedy import official_indices
+from paddle_darts.methods.parts.greedy import official_indices
 from paddle_darts.methods.sgas import Sgas, SgasOptions
 from paddle_darts.nn.drop import RandomSource
 

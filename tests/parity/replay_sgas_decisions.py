@@ -12,7 +12,7 @@ from reading import KINDS, read_genotype
 from registry import replays
 
 from paddle_darts.errors import GenotypeError
-from paddle_darts.methods.greedy import (
+from paddle_darts.methods.parts.greedy import (
     DecisionSchedule,
     GreedyDecisions,
     from_official_indices,

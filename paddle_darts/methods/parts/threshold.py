@@ -15,7 +15,7 @@ from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError, GenotypeError, unknown
 from paddle_darts.genotypes import Genotype
-from paddle_darts.methods.derivation import (
+from paddle_darts.methods.parts.derivation import (
     Strengths,
     darts_genotype,
     node_rows,

@@ -16,7 +16,7 @@ from paddle.autograd import PyLayer
 from scipy.special import digamma
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods.pruning import renormalised, without_gradient
+from paddle_darts.methods.parts.pruning import renormalised, without_gradient
 from paddle_darts.nn.drop import RandomSource
 
 #: Concentrations are at least this, samples in logarithms at least that: neither matters but for being finite.

@@ -16,7 +16,7 @@ import numpy as np
 
 from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import Edge, Genotype, NetworkOptions
-from paddle_darts.methods.derivation import (
+from paddle_darts.methods.parts.derivation import (
     Strengths,
     genotypes_by_skip_limit,
     limit_skips,

@@ -19,7 +19,7 @@ from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError, unknown
 from paddle_darts.genotypes import PRIMITIVES, Genotype
-from paddle_darts.methods.derivation import darts_genotype
+from paddle_darts.methods.parts.derivation import darts_genotype
 from paddle_darts.nn.drop import RandomSource
 
 KINDS = ("normal", "reduce")

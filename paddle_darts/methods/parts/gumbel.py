@@ -13,7 +13,7 @@ import paddle
 from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError, NonFiniteLossError
-from paddle_darts.methods.pruning import masked_softmax
+from paddle_darts.methods.parts.pruning import masked_softmax
 from paddle_darts.networks.mix import CellMix
 from paddle_darts.nn.drop import RandomSource
 
