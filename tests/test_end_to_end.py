@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 from paddle_darts.cli import main
+from paddle_darts.engine.recipes import search_settings
 from paddle_darts.genotypes import format_genotype, genotype
+from paddle_darts.methods import METHODS
+from paddle_darts.resources import resource_dir
 
 TINY = ["--image_size", "15", "--batch_size", "8", "--init_channels", "2", "--layers", "3", "--epochs", "2"]
 
@@ -69,3 +72,28 @@ def test_printed_text_is_as_good_as_a_name(
     assert "nothing was written" in capsys.readouterr().out
     assert main(["visualize", text]) == 0
     assert (tmp_path / "genotype_normal.svg").is_file()
+
+
+QUICK_STARTS = sorted(path.name for path in (resource_dir("configs") / "search").glob("quickstart*.yml"))
+
+
+def test_every_method_has_a_quick_start() -> None:
+    methods = {find_method(name) for name in QUICK_STARTS}
+    assert methods == set(METHODS) and len(QUICK_STARTS) == len(METHODS)
+
+
+def find_method(recipe: str) -> str:
+    return search_settings({"config": f"search/{recipe}"})[0].method
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", QUICK_STARTS)
+def test_a_quick_start_finds_a_cell_that_trains(recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All stages and decisions of the method, then the training that the search prints; chance is 10 %."""
+    monkeypatch.chdir(tmp_path)
+    found, trained = tmp_path / "found", tmp_path / "trained"
+    assert main(["search", "-c", f"search/{recipe}", "--run_dir", str(found)]) == 0
+    rows = [json.loads(line) for line in (found / "history.jsonl").read_text().splitlines()]
+    assert rows[-1]["valid_top1"] > 30 and rows[-1]["genotype"] is not None
+    assert main(["train", "-c", "train/quickstart", "--arch", str(found), "--run_dir", str(trained)]) == 0
+    assert json.loads((trained / "history.jsonl").read_text().splitlines()[-1])["test_top1"] > 95
