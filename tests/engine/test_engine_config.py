@@ -254,7 +254,8 @@ def test_controllers_take_recipes_and_keywords(tmp_path: Path) -> None:
     ("given", "stem"), [({}, "cifar"), ({"image_size": 96}, "imagenet"), ({"stem": "imagenet"}, "imagenet")]
 )
 def test_the_stem_follows_the_size_of_the_images(given: dict[str, Any], stem: str, tmp_path: Path) -> None:
-    search = searcher(tmp_path / "run", **given)
+    config, options = settings(**{**SEARCH, "run_dir": str(tmp_path / "run"), **given})
+    search = SearchController(config, options, callbacks=[])
     assert search.method.supernet.spec.stem == search.config["stem"] == stem
     assert ("--stem imagenet" in search.next_command) == (stem == "imagenet")
     sizes = {"init_channels": 2, "layers": 2, **given}
