@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from paddle_darts.analysis.graph import KINDS, CellGraph, cell_graph
+from paddle_darts.analysis.graph import CellGraph, cell_graph
 from paddle_darts.analysis.layered import draw_layered
 from paddle_darts.analysis.palette import FAINT, INK, op_style
 from paddle_darts.errors import ConfigError, unknown
+from paddle_darts.genotypes import KINDS
 from paddle_darts.io.files import write_atomic
 
 log = logging.getLogger(__name__)

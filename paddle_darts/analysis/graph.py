@@ -7,8 +7,8 @@ from typing import Any
 
 from paddle_darts.analysis.palette import INPUT_FILL, NODE_FILL, OUTPUT_FILL
 from paddle_darts.errors import ConfigError, unknown
+from paddle_darts.genotypes import KINDS
 
-KINDS = ("normal", "reduce")
 _FILL = {"input": INPUT_FILL, "node": NODE_FILL, "output": OUTPUT_FILL}
 
 

@@ -229,7 +229,7 @@ def supernet_spec(config: SearchConfig, bundle: DataBundle) -> SupernetSpec:
 
 def skip_share(genotype: Genotype, kind: str) -> float:
     """The share of a cell's edges that are skip connections."""
-    return round(genotype.count("skip_connect", kind) / len(getattr(genotype, kind)), 4)
+    return round(genotype.count("skip_connect", kind) / len(genotype.links(kind)), 4)
 
 
 def search(**settings: Any) -> SearchResult:

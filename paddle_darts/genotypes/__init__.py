@@ -1,6 +1,6 @@
 """Genotypes: the currency between search, retraining, drawing, counting and export; no Paddle needed."""
 
-from paddle_darts.genotypes.core import Genotype
+from paddle_darts.genotypes.core import KINDS, Genotype
 from paddle_darts.genotypes.edges import EVAL_ONLY_OPS, PRIMITIVES, Edge, Link, TargetEdge
 from paddle_darts.genotypes.formats import (
     FORMATS,
@@ -15,6 +15,7 @@ from paddle_darts.genotypes.registry import Entry, Macs, Params, Report, entry, 
 __all__ = [
     "EVAL_ONLY_OPS",
     "FORMATS",
+    "KINDS",
     "PRIMITIVES",
     "Edge",
     "Entry",

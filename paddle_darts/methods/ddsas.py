@@ -15,14 +15,16 @@ import numpy as np
 import paddle
 
 from paddle_darts.errors import ConfigError
+from paddle_darts.genotypes import KINDS
 from paddle_darts.methods.base import Batch, MethodOptions, StepResult
-from paddle_darts.methods.gradient import KINDS, GradientMethod
+from paddle_darts.methods.gradient import GradientMethod
 from paddle_darts.methods.parts.bilevel import gradients_or_none
 from paddle_darts.methods.parts.gumbel import gumbel_noise
 from paddle_darts.methods.parts.subspace import SpaceChange, SubSpace, get_space_config, mixing_weights
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.optimizers import clip_gradients
+from paddle_darts.nn.schedules import annealed
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +103,7 @@ class Ddsas(GradientMethod):
     @property
     def temperature(self) -> float:
         """Falls linearly from tau_max in the first epoch to tau_min in the last."""
-        o = self.options
-        return o.tau_max - (o.tau_max - o.tau_min) * self.epoch / max(1, self.epochs - 1)
+        return annealed(self.epoch, self.epochs, self.options.tau_max, self.options.tau_min)
 
     def mixture(self) -> list[CellMix]:
         return [self.cell_mix(kind) for kind in self.spec.kinds] if self.options.gumbel else super().mixture()

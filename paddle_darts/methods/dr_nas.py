@@ -14,16 +14,16 @@ import numpy as np
 import paddle
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.genotypes import Genotype, NetworkOptions
+from paddle_darts.genotypes import KINDS, Genotype, NetworkOptions
 from paddle_darts.methods.base import MethodOptions
-from paddle_darts.methods.gradient import KINDS, GradientMethod
+from paddle_darts.methods.gradient import GradientMethod
 from paddle_darts.methods.parts.dirichlet import concentration, dirichlet_weights, kl_to_uniform
 from paddle_darts.methods.parts.pruning import masked_softmax, prune
 from paddle_darts.methods.parts.widening import widen, widening_plan
-from paddle_darts.networks.supernet import CellMix, Supernet, SupernetSpec
+from paddle_darts.networks.supernet import CellMix, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import copy_into
-from paddle_darts.nn.optimizers import adam, sgd
+from paddle_darts.nn.optimizers import NamedOptimizer, adam
 from paddle_darts.nn.schedules import cosine
 
 
@@ -79,14 +79,13 @@ class DrNas(GradientMethod):
     def stage_spec(self) -> SupernetSpec:
         """The supernet of the present stage: its channels, and the candidates that are left."""
         masks = [self.masks[kind] for kind in KINDS]
-        switches = None if masks[0] is None else tuple(tuple(tuple(map(bool, row)) for row in m) for m in masks)
+        switches = None if masks[0] is None else masks
         return replace(self.base, partial_channels=self.options.ks[self._stage], switches=switches)
 
-    def new_optimizers(self) -> None:
+    def new_arch_optimizer(self) -> NamedOptimizer:
         o = self.options
-        self.weight_optimizer = sgd(self.weights, o.learning_rate, o.momentum, o.weight_decay)
         decay = o.reg_scale if o.reg_type == "l2" else 0.0
-        self.arch_optimizer = adam(self.arch, o.arch_learning_rate, decay, self.arch_betas)
+        return adam(self.arch, o.arch_learning_rate, decay, self.arch_betas)
 
     def cell_mix(self, kind: str) -> CellMix:
         """A new sample; all cells of a kind share it."""
@@ -136,19 +135,10 @@ class DrNas(GradientMethod):
         if k1 < k0:
             plan = widening_plan(self.supernet, k0, k1, self.source, aligned=self.options.aligned_statistics)
             weights, momentum = widen(weights, plan), widen(momentum, plan)
-        self.replace_supernet()
+        self.build_supernet(self.stage_spec())
         copy_into(own := self.supernet.state_dict(), {name: weights[name] for name in own})
         kept_momentum = {key: value for key, value in momentum.items() if key.split("/")[0] in self.weights}
         self.weight_optimizer.load_state_dict(kept_momentum)
-
-    def replace_supernet(self) -> None:
-        """A new supernet for the present stage and an optimizer for it; the architecture stays."""
-        o = self.options
-        self.spec = self.stage_spec()
-        self.supernet = Supernet(self.spec)
-        self.supernet.random = self.source
-        self.weights = self.supernet.weights()
-        self.weight_optimizer = sgd(self.weights, o.learning_rate, o.momentum, o.weight_decay)
 
     # ---- what has been found
     def probabilities(self) -> dict[str, np.ndarray]:
@@ -175,7 +165,7 @@ class DrNas(GradientMethod):
         self._stage = state["stage"]
         self.masks = {k: None if m is None else np.array(m, dtype=bool) for k, m in state["masks"].items()}
         if self.stage_spec() != self.spec:
-            self.replace_supernet()
+            self.build_supernet(self.stage_spec())
         super().load_state(state)
 
 

@@ -14,9 +14,9 @@ import paddle
 from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError, GenotypeError
-from paddle_darts.genotypes import Genotype
+from paddle_darts.genotypes import KINDS, Genotype
 from paddle_darts.methods.base import Batch, MethodOptions, StepResult
-from paddle_darts.methods.gradient import KINDS, GradientMethod, parameter
+from paddle_darts.methods.gradient import GradientMethod, parameter
 from paddle_darts.methods.parts.threshold import PARSE_METHODS, threshold_genotype, zero_one_loss
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 

@@ -12,7 +12,8 @@ from paddle_darts.methods.base import Batch, MethodOptions, StepResult
 from paddle_darts.methods.gradient import GradientMethod
 from paddle_darts.methods.parts.gumbel import gdas_mix
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
-from paddle_darts.nn.optimizers import sgd
+from paddle_darts.nn.optimizers import NamedOptimizer, sgd
+from paddle_darts.nn.schedules import annealed
 
 
 @dataclass
@@ -44,16 +45,14 @@ class Gdas(GradientMethod):
             )
         super().__init__(spec, options, *rest)
 
-    def new_optimizers(self) -> None:
-        super().new_optimizers()
+    def new_weight_optimizer(self) -> NamedOptimizer:
         o = self.options
-        self.weight_optimizer = sgd(self.weights, o.learning_rate, o.momentum, o.weight_decay, o.nesterov)
+        return sgd(self.weights, o.learning_rate, o.momentum, o.weight_decay, o.nesterov)
 
     @property
     def temperature(self) -> float:
         """Falls linearly from tau_max in the first epoch to tau_min in the last."""
-        o = self.options
-        return o.tau_max - (o.tau_max - o.tau_min) * self.epoch / max(1, self.epochs - 1)
+        return annealed(self.epoch, self.epochs, self.options.tau_max, self.options.tau_min)
 
     def cell_mix(self, kind: str) -> CellMix:
         """A new draw; all cells of a kind share it."""

@@ -10,7 +10,7 @@ import numpy as np
 import paddle
 from paddle.nn import functional as F
 
-from paddle_darts.genotypes import Genotype
+from paddle_darts.genotypes import KINDS, Genotype
 from paddle_darts.methods.base import Batch, MethodOptions, SearchMethod, StepResult
 from paddle_darts.methods.parts.bilevel import HyperGradient, first_order, gradients_or_none, second_order
 from paddle_darts.methods.parts.derivation import darts_genotype
@@ -18,12 +18,10 @@ from paddle_darts.networks.supernet import CellMix, Supernet, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import copy_into
 from paddle_darts.nn.losses import cross_entropy
-from paddle_darts.nn.optimizers import adam, sgd
+from paddle_darts.nn.optimizers import NamedOptimizer, adam, sgd
 from paddle_darts.nn.schedules import cosine, warm_up
 
 log = logging.getLogger(__name__)
-
-KINDS = ("normal", "reduce")
 
 
 @dataclass
@@ -71,18 +69,27 @@ class GradientMethod(SearchMethod):
 
     def build(self, spec: SupernetSpec) -> None:
         """The supernet of ``spec`` with fresh weights, architecture parameters and optimizers."""
+        self.build_supernet(spec)
+        self.arch = self.initial_arch()
+        self.arch_optimizer = self.new_arch_optimizer()
+
+    def build_supernet(self, spec: SupernetSpec) -> None:
+        """The supernet of ``spec`` with fresh weights and an optimizer for them; the architecture stays as it is."""
         self.spec = spec
         self.supernet = Supernet(spec)
         self.supernet.random = self.source
-        self.arch = self.initial_arch()
         self.weights = self.supernet.weights()
-        self.new_optimizers()
+        self.weight_optimizer = self.new_weight_optimizer()
 
-    def new_optimizers(self) -> None:
-        """Optimizers without any past for the present weights and architecture parameters."""
+    def new_weight_optimizer(self) -> NamedOptimizer:
+        """An optimizer without any past for the present weights."""
         o = self.options
-        self.weight_optimizer = sgd(self.weights, o.learning_rate, o.momentum, o.weight_decay)
-        self.arch_optimizer = adam(self.arch, o.arch_learning_rate, o.arch_weight_decay, self.arch_betas)
+        return sgd(self.weights, o.learning_rate, o.momentum, o.weight_decay)
+
+    def new_arch_optimizer(self) -> NamedOptimizer:
+        """An optimizer without any past for the architecture parameters."""
+        o = self.options
+        return adam(self.arch, o.arch_learning_rate, o.arch_weight_decay, self.arch_betas)
 
     @property
     def arch_betas(self) -> tuple[float, float]:

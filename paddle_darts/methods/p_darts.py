@@ -15,9 +15,9 @@ import paddle
 from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.genotypes import Genotype
+from paddle_darts.genotypes import KINDS, Genotype
 from paddle_darts.methods.base import MethodOptions
-from paddle_darts.methods.gradient import KINDS, GradientMethod, parameter
+from paddle_darts.methods.gradient import GradientMethod, parameter
 from paddle_darts.methods.parts.progressive import (
     drop_weakest,
     on_probabilities,
@@ -112,7 +112,7 @@ class PDarts(GradientMethod):
             self.base,
             layers=self.base.layers + o.per_stage("add_layers")[number],
             init_channels=self.base.init_channels + o.per_stage("add_width")[number],
-            switches=tuple(tuple(tuple(map(bool, row)) for row in self.switches[kind]) for kind in KINDS),
+            switches=[self.switches[kind] for kind in KINDS],
             skip_dropout=o.dropout_rate[number] > 0,
         )
 

@@ -13,7 +13,8 @@ import numpy as np
 import paddle
 from paddle.nn import functional as F
 
-from paddle_darts.methods.gradient import KINDS, GradientMethod, UnrolledOptions, parameter
+from paddle_darts.genotypes import KINDS
+from paddle_darts.methods.gradient import GradientMethod, UnrolledOptions, parameter
 from paddle_darts.methods.parts.derivation import node_rows
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 

@@ -14,8 +14,8 @@ import paddle
 from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.genotypes import Genotype
-from paddle_darts.methods.gradient import KINDS, GradientMethod, UnrolledOptions, parameter
+from paddle_darts.genotypes import KINDS, Genotype
+from paddle_darts.methods.gradient import GradientMethod, UnrolledOptions, parameter
 from paddle_darts.methods.parts.greedy import Decision, DecisionSchedule, GreedyDecisions, greedy_genotype
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 from paddle_darts.nn.drop import RandomSource

@@ -37,6 +37,11 @@ def warm_up(epoch: int, scheduled: float, base: float, rule: str = "override", e
     return (base if rule == "override" else scheduled) * (epoch + 1) / epochs
 
 
+def annealed(epoch: int, epochs: int, first: float, last: float) -> float:
+    """Linear from ``first`` in the first epoch to ``last`` in the last one (temperatures of Gumbel softmaxes)."""
+    return first - (first - last) * epoch / max(1, epochs - 1)
+
+
 def drop_path_prob(epoch: int, epochs: int, final: float) -> float:
     """Linear from 0 in the first epoch towards ``final``."""
     return final * epoch / epochs

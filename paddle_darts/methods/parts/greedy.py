@@ -16,6 +16,7 @@ import numpy as np
 
 from paddle_darts.errors import ConfigError, GenotypeError
 from paddle_darts.genotypes import Edge, Genotype
+from paddle_darts.methods.parts.derivation import node_rows, output_states
 
 UNDECIDED, PRUNED = -1, -2
 CRITERIA = (1, 2)
@@ -194,7 +195,7 @@ class GreedyDecisions:
         A node with two decided edges loses its undecided ones.
         """
         self.choice[edge] = column
-        rows = self._rows(self.edges[edge][0])
+        rows = node_rows(self.steps)[self.edges[edge][0]]
         if sum(self.choice[row] >= 0 for row in rows) < 2:
             return ()
         pruned = tuple(row for row in rows if self.choice[row] == UNDECIDED)
@@ -207,9 +208,6 @@ class GreedyDecisions:
         if self.none is not None:
             row[self.none] = -np.inf
         return int(row.argmax())
-
-    def _rows(self, node: int) -> list[int]:
-        return [row for row, (target, _) in enumerate(self.edges) if target == node]
 
     def final_edges(self) -> list[Edge]:
         """The decided edges of every node in the order of their sources; GenotypeError while edges are undecided."""
@@ -226,8 +224,7 @@ class GreedyDecisions:
         """
         importance = self.scores(probabilities).importance
         found = []
-        for node in range(self.steps):
-            rows = self._rows(node)
+        for rows in node_rows(self.steps):
             taken = [row for row in rows if self.choice[row] >= 0]
             candidates = sorted((r for r in rows if self.choice[r] == UNDECIDED), key=lambda r: -importance[r])
             for row in sorted(taken + candidates[: 2 - len(taken)]):
@@ -264,7 +261,7 @@ def greedy_genotype(
     forced = probabilities is not None
     found = {kind: c.forced_edges(probabilities[kind]) if forced else c.final_edges() for kind, c in cells.items()}
     steps = cells["normal"].steps
-    concat = tuple(range(2 + steps - multiplier, steps + 2))
+    concat = output_states(steps, multiplier)
     return Genotype(
         normal=tuple(found["normal"]), normal_concat=concat, reduce=tuple(found["reduce"]), reduce_concat=concat
     )

@@ -18,11 +18,10 @@ import paddle
 from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError, unknown
-from paddle_darts.genotypes import PRIMITIVES, Genotype
-from paddle_darts.methods.parts.derivation import darts_genotype
+from paddle_darts.genotypes import KINDS, PRIMITIVES, Genotype
+from paddle_darts.methods.parts.derivation import darts_genotype, node_rows
 from paddle_darts.nn.drop import RandomSource
 
-KINDS = ("normal", "reduce")
 SPACE_TYPES = ("static", "shrink", "expand")
 SALIENCY_TYPES = ("simple", "all")
 _OFF = (
@@ -244,7 +243,7 @@ class SubSpace:
     ) -> None:
         self.config, self.steps, self.budget, self.safe_shrink = config, steps, budget, safe_shrink
         self.saliency_type = saliency_type
-        shape = (steps * (steps + 3) // 2, len(config.primitives))
+        shape = (node_rows(steps)[-1].stop, len(config.primitives))
         if saliency_type not in SALIENCY_TYPES:
             raise ConfigError(unknown("saliency type", saliency_type, SALIENCY_TYPES))
         if budget < shape[0]:
