@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
 
 from paddle_darts.data import DataBundle, load_dataset
@@ -18,6 +20,8 @@ from paddle_darts.engine import Callback, SearchController, Trainer
 from paddle_darts.engine.recipes import search_settings, train_settings
 
 ROOT = Path(__file__).resolve().parents[2]
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
 #: A supernet of 2 cells with 5 edges each; on `few_digits` an epoch has 3 steps.
 SEARCH: dict[str, Any] = {
@@ -162,3 +166,43 @@ def assert_same_outcome(one: Path, other: Path) -> None:
 def leftovers(run_dir: Path) -> list[str]:
     """What a killed or failed write may leave, anywhere in the run directory."""
     return [str(path) for path in run_dir.rglob(".*") if path.name != ".drawn.json"]
+
+
+def position(run_dir: Path) -> str:
+    """What `latest` points to."""
+    try:
+        return os.readlink(run_dir / "checkpoint" / "latest")
+    except OSError:
+        return ""
+
+
+def wait_until(what: Callable[[], bool], process: subprocess.Popen) -> None:
+    end = time.monotonic() + 120
+    while not what() and process.poll() is None:
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.002)
+
+
+def step_seconds(whole: Path) -> float:
+    """How long a step takes on this machine now, so that delays neither miss steps nor the end of the run.
+
+    An epoch has 12 of them, or 6 and as many measured batches.
+    """
+    return rows(whole)[-1]["seconds"] / 12
+
+
+def stop_after(process: subprocess.Popen, run_dir: Path, positions: int, delay: float, signum: int) -> str:
+    """Lets the run make so many positions more, waits, sends the signal; returns the output."""
+    seen = {position(run_dir)}
+    # a run that starts rewrites environment.json; before that, nothing of this process is in the directory
+    stamp = (run_dir / "environment.json").stat().st_mtime_ns if run_dir.exists() else 0
+    wait_until(
+        lambda: (run_dir / "config.yaml").exists() and (run_dir / "environment.json").stat().st_mtime_ns != stamp,
+        process,
+    )
+    for _ in range(positions):
+        wait_until(lambda: position(run_dir) not in seen, process)
+        seen.add(position(run_dir))
+    time.sleep(delay)
+    process.send_signal(signum)
+    return process.communicate(timeout=120)[0]

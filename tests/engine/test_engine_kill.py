@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shlex
 import signal
-import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +20,18 @@ from engine_runs import (
     assert_same_outcome,
     flags,
     leftovers,
+    position,
+    posix,
     resumed,
-    rows,
     run_tool,
     searcher,
     start_tool,
+    step_seconds,
+    stop_after,
     write_digits,
 )
 
 from paddle_darts.engine import Callback
-
-posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
 
 @pytest.fixture(scope="module")
@@ -46,46 +43,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def killed_search(data: Path) -> list[str]:
     """6 steps per epoch, 4 epochs: 28 positions at which a run can be found."""
     return flags({**SEARCH, "dataset": "folder", "data": data, "batch_size": 8, "epochs": 4, "save_minutes": 0.0})
-
-
-def position(run_dir: Path) -> str:
-    """What `latest` points to."""
-    try:
-        return os.readlink(run_dir / "checkpoint" / "latest")
-    except OSError:
-        return ""
-
-
-def wait_until(what: Callable[[], bool], process: subprocess.Popen) -> None:
-    end = time.monotonic() + 120
-    while not what() and process.poll() is None:
-        assert time.monotonic() < end, "nothing happened"
-        time.sleep(0.002)
-
-
-def step_seconds(whole: Path) -> float:
-    """How long a step takes on this machine now, so that delays neither miss steps nor the end of the run.
-
-    An epoch has 12 of them, or 6 and as many measured batches.
-    """
-    return rows(whole)[-1]["seconds"] / 12
-
-
-def stop_after(process: subprocess.Popen, run_dir: Path, positions: int, delay: float, signum: int) -> str:
-    """Lets the run make so many positions more, waits, sends the signal; returns the output."""
-    seen = {position(run_dir)}
-    # a run that starts rewrites environment.json; before that, nothing of this process is in the directory
-    stamp = (run_dir / "environment.json").stat().st_mtime_ns if run_dir.exists() else 0
-    wait_until(
-        lambda: (run_dir / "config.yaml").exists() and (run_dir / "environment.json").stat().st_mtime_ns != stamp,
-        process,
-    )
-    for _ in range(positions):
-        wait_until(lambda: position(run_dir) not in seen, process)
-        seen.add(position(run_dir))
-    time.sleep(delay)
-    process.send_signal(signum)
-    return process.communicate(timeout=120)[0]
 
 
 @pytest.fixture(scope="module")

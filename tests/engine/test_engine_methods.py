@@ -19,14 +19,17 @@ from engine_runs import (
     Crash,
     assert_same_outcome,
     leftovers,
+    position,
+    posix,
     resumed,
     rows,
     run_tool,
     searcher,
     start_tool,
+    step_seconds,
+    stop_after,
     write_digits,
 )
-from test_engine_kill import position, posix, step_seconds, stop_after
 
 from paddle_darts.engine import Callback, Interrupted, SearchController
 from paddle_darts.engine.parsing import read_recipe
