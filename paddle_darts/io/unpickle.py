@@ -174,10 +174,18 @@ def _no_bytes() -> bytes:
     return b""
 
 
+def _ordered(pairs: Any = ()) -> dict[Any, Any]:
+    """``collections.OrderedDict``; a plain dict keeps the order as well."""
+    if type(pairs) not in (list, tuple):
+        raise DataError("refused: an ordered dictionary made of something else than pairs")
+    return dict(pairs)
+
+
 _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
     ("_codecs", "encode"): _encode,
     ("__builtin__", "bytes"): _no_bytes,  # how protocol 2 writes b""
     ("builtins", "bytes"): _no_bytes,
+    ("collections", "OrderedDict"): _ordered,
     ("numpy", "ndarray"): _refuse,
     ("numpy", "dtype"): _Dtype,
 }
