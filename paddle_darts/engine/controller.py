@@ -20,10 +20,10 @@ from paddle_darts.engine.config import SearchConfig
 from paddle_darts.engine.loop import Loop
 from paddle_darts.engine.meter import StepLosses
 from paddle_darts.engine.recipes import search_settings
-from paddle_darts.engine.setup import set_up, stem_of
+from paddle_darts.engine.setup import Setup, set_up, stem_of
 from paddle_darts.errors import GenotypeError
 from paddle_darts.genotypes import Genotype
-from paddle_darts.methods import MethodOptions, get_method
+from paddle_darts.methods import MethodOptions, SearchMethod, get_method
 from paddle_darts.networks import SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.losses import correct_in_top_k
@@ -65,14 +65,11 @@ class SearchController(Loop):
             config, options = search_settings({**settings, "config": config})
         options = options or get_method(config.method).options_class()
         setup = set_up(config, "search", config.method, asdict(options), bundle)
-        method = get_method(config.method)
-        epochs = method.total_epochs(options, config.epochs)
+        epochs = get_method(config.method).total_epochs(options, config.epochs)
         super().__init__(setup.config, setup.environment, setup.run_dir, epochs, callbacks)
         self.bundle = setup.bundle
-        self.method = method(supernet_spec(config, self.bundle), options, epochs, RandomSource(config.seed))
-        self._train_part, self._valid_part = split_search(self.bundle, config.train_portion, config.split, config.seed)
-        self._shared = {**setup.stream, "augmentation": augmentation(config, self.bundle)}
-        self._draw: Literal["fresh", "permutation"] = "fresh" if config.valid_batches == "fresh" else "permutation"
+        self.method = self.new_method(config, options)
+        self.open_data(config, setup)
         self._open_streams()
         self._genotype: Genotype | None = None
         self._arch_rows: list[dict[str, Any]] = []
@@ -89,13 +86,28 @@ class SearchController(Loop):
     def stage(self) -> int:
         return self.method.stage
 
+    # ---- what is searched, and on which data: a subclass may bring its own
+    def new_method(self, config: SearchConfig, options: MethodOptions) -> SearchMethod:
+        """The method of the settings, on a supernet of its own."""
+        spec = supernet_spec(config, self.bundle)
+        return get_method(config.method)(spec, options, self.epochs, RandomSource(config.seed))
+
+    def open_data(self, config: SearchConfig, setup: Setup) -> None:
+        """The two halves of the data; called once."""
+        self._train_part, self._valid_part = split_search(self.bundle, config.train_portion, config.split, config.seed)
+        self._shared = {**setup.stream, "augmentation": augmentation(config, self.bundle)}
+        self._draw: Literal["fresh", "permutation"] = "fresh" if config.valid_batches == "fresh" else "permutation"
+
+    def streams(self, size: int) -> tuple[BatchStream, BatchStream, BatchStream]:
+        """Batches of ``size`` images: for the weights, for the architecture, and to measure the supernet with."""
+        train = BatchStream(self._train_part, size, name="train", **self._shared)
+        valid = BatchStream(self._valid_part, size, name="valid", draw=self._draw, **self._shared)
+        # the supernet is measured on the validation half with augmentation, as the authors do
+        return train, valid, BatchStream(self._valid_part, size, name="measure", shuffle=False, **self._shared)
+
     def _open_streams(self) -> None:
         """Batches of the size that the method wants in this epoch."""
-        size = self.method.batch_size(self.config["batch_size"])
-        self._train = BatchStream(self._train_part, size, name="train", **self._shared)
-        self._valid = BatchStream(self._valid_part, size, name="valid", draw=self._draw, **self._shared)
-        # the supernet is measured on the validation half with augmentation, as the authors do
-        self._measured = BatchStream(self._valid_part, size, name="measure", shuffle=False, **self._shared)
+        self._train, self._valid, self._measured = self.streams(self.method.batch_size(self.config["batch_size"]))
         self.steps_per_epoch = self._train.steps_per_epoch
 
     def begin_epoch(self, epoch: int) -> None:
