@@ -52,6 +52,11 @@ class Genotype:
     network: NetworkOptions = field(default=NetworkOptions(), compare=False)
     name: str | None = field(default=None, compare=False)
 
+    #: The search space, as documents name it.
+    space = "darts"
+    #: The kinds of cells of a network.
+    kinds = KINDS
+
     def __post_init__(self) -> None:
         if not isinstance(self.network, NetworkOptions):
             raise GenotypeError(f"network must be NetworkOptions, got {shown(self.network)}")

@@ -1,7 +1,8 @@
 """Reading and writing genotypes in every published notation, by a grammar: no text is ever executed.
 
 Read are the literal that DARTS tools print, with flat edges (pairs or triples) or pairs grouped by node, also behind
-``NAME =`` or a log prefix and with Markdown escapes, and JSON: the bare cells or the document of ``genotype.json``.
+``NAME =`` or a log prefix and with Markdown escapes; the text of a NAS-Bench-201 cell; and JSON: the bare cells or the
+document of ``genotype.json``.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from typing import Any
 from paddle_darts.errors import GenotypeError, unknown
 from paddle_darts.genotypes.core import KINDS, Genotype, concat_literal
 from paddle_darts.genotypes.grammar import MAX_CHARS, read_literal
+from paddle_darts.genotypes.nas_bench_201 import NasBench201Genotype
 from paddle_darts.genotypes.options import NetworkOptions
 
 SCHEMA = 1
+#: A genotype of any search space.
+AnyGenotype = Genotype | NasBench201Genotype
+#: The type of the genotypes of each search space.
+GENOTYPES: dict[str, type[AnyGenotype]] = {one.space: one for one in (Genotype, NasBench201Genotype)}
 
 
-def parse_genotype(text: str, *, last: bool = False) -> Genotype:
+def parse_genotype(text: str, *, last: bool = False) -> AnyGenotype:
     """The genotype that ``text`` spells in any of the notations of this module.
 
     ``last``: take the last literal of many, as in the log of a search; else a text with several is an error.
@@ -31,31 +37,37 @@ def parse_genotype(text: str, *, last: bool = False) -> Genotype:
         raise GenotypeError(f"the text has {len(text)} characters; a genotype has at most {MAX_CHARS}")
     if text.lstrip("\ufeff \t\r\n").startswith(("{", "\\{")):
         return _parse_json(text)
+    plain = re.sub(r"\\([|_~])", r"\1", text)
+    if "Genotype" not in text and (last or plain.lstrip("\ufeff \t\r\n").startswith("|")):
+        cell = NasBench201Genotype.find(plain) if last else NasBench201Genotype.parse(plain.lstrip("\ufeff"))
+        if cell is not None:
+            return cell
     return Genotype.from_dict(read_literal(text, last=last))
 
 
-def format_genotype(genotype: Genotype, style: str = "python") -> str:
+def format_genotype(genotype: AnyGenotype, style: str = "python") -> str:
     """``genotype`` in one of `FORMATS`; `parse_genotype` reads each of them back.
 
-    The style ``nested`` does not exist for sparse cells (edges with targets): a `GenotypeError`.
+    The style ``nested`` does not exist for sparse cells (edges with targets): a `GenotypeError`. A NAS-Bench-201 cell
+    has one text for all styles but ``json``.
     """
     if style not in FORMATS:
         raise GenotypeError(unknown("genotype style", str(style), FORMATS))
     return FORMATS[style](genotype)
 
 
-def genotype_document(genotype: Genotype | None, space: str = "darts") -> dict[str, Any]:
-    """The content of a ``genotype.json``; None records a derivation that chose no edge."""
+def genotype_document(genotype: AnyGenotype | None, space: str = "darts") -> dict[str, Any]:
+    """The content of a ``genotype.json``; None records a derivation in ``space`` that chose no edge."""
     return {
         "schema": SCHEMA,
-        "space": space,
+        "space": space if genotype is None else genotype.space,
         "genotype": None if genotype is None else genotype.to_dict(),
         "network": (NetworkOptions() if genotype is None else genotype.network).to_dict(),
     }
 
 
-def from_document(document: Mapping[str, Any]) -> Genotype:
-    """Inverse of `genotype_document`; a newer schema, another space or an empty record is an error."""
+def from_document(document: Mapping[str, Any]) -> AnyGenotype:
+    """Inverse of `genotype_document`; a newer schema, an unknown space or an empty record is an error."""
     known = ("schema", "space", "genotype", "network")
     for key in document:
         if key not in known:
@@ -67,25 +79,30 @@ def from_document(document: Mapping[str, Any]) -> Genotype:
         raise GenotypeError(
             f"genotype document of schema {schema}; this version reads up to {SCHEMA}: update paddle_darts"
         )
-    if space != "darts":
-        raise GenotypeError(f"genotype document of the space {space!r}; expected 'darts'")
+    if not isinstance(space, str) or space not in GENOTYPES:
+        raise GenotypeError(f"genotype document: {unknown('search space', str(space)[:60], GENOTYPES)}")
     if "genotype" not in document:
         raise GenotypeError(f"genotype document without genotype; it needs {', '.join(known)}")
     if document["genotype"] is None:
         raise GenotypeError("the genotype is recorded as empty: the derivation kept no edge, so nothing can be built")
-    return Genotype.from_dict(document["genotype"], network=NetworkOptions.from_dict(document.get("network", {})))
+    network = NetworkOptions.from_dict(document.get("network", {}))
+    return GENOTYPES[space].from_dict(document["genotype"], network=network)
 
 
-def from_mapping(value: Mapping[str, Any]) -> Genotype:
+def from_mapping(value: Mapping[str, Any]) -> AnyGenotype:
     """The genotype of a document or of the bare cells."""
-    return from_document(value) if "genotype" in value or "schema" in value else Genotype.from_dict(value)
+    if "genotype" in value or "schema" in value:
+        return from_document(value)
+    return (NasBench201Genotype if "arch" in value else Genotype).from_dict(value)
 
 
-def _nested(genotype: Genotype) -> str:
+def _nested(genotype: AnyGenotype) -> str:
     """Edges grouped by node, as pt.darts and the P-DARTS model card print them.
 
     A sparse cell has no such form, since the place of a group is what names its node there.
     """
+    if isinstance(genotype, NasBench201Genotype):
+        return str(genotype)
     if genotype.sparse:
         raise GenotypeError(
             "the nested style groups two edges per node, and the edges of this genotype name their nodes themselves; "
@@ -98,12 +115,14 @@ def _nested(genotype: Genotype) -> str:
     return f"Genotype({', '.join(parts)})"
 
 
-def _markdown(genotype: Genotype) -> str:
+def _markdown(genotype: AnyGenotype) -> str:
     """The nested form (of sparse cells the flat one) with the characters escaped that Markdown would interpret."""
+    if isinstance(genotype, NasBench201Genotype):
+        return re.sub(r"([|_~])", r"\\\1", str(genotype))
     return re.sub(r"([\[\]_])", r"\\\1", str(genotype) if genotype.sparse else _nested(genotype))
 
 
-FORMATS: dict[str, Callable[[Genotype], str]] = {
+FORMATS: dict[str, Callable[[AnyGenotype], str]] = {
     "python": str,
     "nested": _nested,
     "markdown": _markdown,
@@ -111,7 +130,7 @@ FORMATS: dict[str, Callable[[Genotype], str]] = {
 }
 
 
-def _parse_json(text: str) -> Genotype:
+def _parse_json(text: str) -> AnyGenotype:
     """JSON cells or document; in JSON proper ``\\[`` and ``\\_`` are impossible, so they are Markdown's."""
     plain = re.sub(r"(?<!\\)\\([\[\]{}_])", r"\1", text.lstrip("\ufeff"))
     try:

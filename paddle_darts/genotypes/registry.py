@@ -16,8 +16,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from paddle_darts.errors import GenotypeError, unknown
-from paddle_darts.genotypes.core import Genotype
-from paddle_darts.genotypes.formats import from_mapping, parse_genotype
+from paddle_darts.genotypes.formats import GENOTYPES, AnyGenotype, from_mapping, parse_genotype
 from paddle_darts.genotypes.options import NetworkOptions
 from paddle_darts.io.files import exists
 from paddle_darts.resources import resource_dir
@@ -59,7 +58,7 @@ class Entry:
 
     name: str
     family: str
-    genotype: Genotype
+    genotype: AnyGenotype
     aliases: tuple[str, ...]
     source: str
     dataset: str
@@ -79,16 +78,16 @@ class Entry:
         return (*bare, *(f"{self.family}/{name}" for name in bare), *(a for a in self.aliases if "/" in a))
 
 
-def genotype(source: Genotype | Mapping[str, Any] | str | os.PathLike[str]) -> Genotype:
+def genotype(source: AnyGenotype | Mapping[str, Any] | str | os.PathLike[str]) -> AnyGenotype:
     """The genotype that ``source`` means.
 
-    Tried in this order: a `Genotype` itself; a dictionary of cells or the document of a ``genotype.json``; a
+    Tried in this order: a genotype itself; a dictionary of cells or the document of a ``genotype.json``; a
     registry name (``NAME``, ``family/NAME``, an alias; as written, else ignoring case); an existing file (a
     document, a text, or a log, of which the last genotype counts) or run directory (its ``genotype.json``,
     else its ``log.txt``); the printed text. A registry name wins over a file of that name: write ``./NAME``
     for the file. Raises `GenotypeError`, for an unknown name with the nearest ones.
     """
-    if isinstance(source, Genotype):
+    if isinstance(source, AnyGenotype):
         return source
     if isinstance(source, Mapping):
         return from_mapping(source)
@@ -100,7 +99,7 @@ def genotype(source: Genotype | Mapping[str, Any] | str | os.PathLike[str]) -> G
         return found.genotype
     if exists(text):
         return _read(Path(text))
-    if isinstance(source, str) and any(mark in text for mark in "({\n"):
+    if isinstance(source, str) and any(mark in text for mark in "({\n|"):
         return parse_genotype(text)
     raise GenotypeError(_not_found(text, is_path=not isinstance(source, str)))
 
@@ -135,11 +134,12 @@ def _entries() -> tuple[Entry, ...]:
 def _family(path: Path) -> list[Entry]:
     """The entries of one data file."""
     data = json.loads(path.read_text("utf-8"))
+    cells = GENOTYPES[data.get("space", "darts")]
     return [
         Entry(
             name=name,
             family=data["family"],
-            genotype=Genotype.from_dict(
+            genotype=cells.from_dict(
                 cell["genotype"], network=NetworkOptions.from_dict(cell.get("network", {})), name=name
             ),
             aliases=tuple(cell.get("aliases", ())),
@@ -173,7 +173,7 @@ def _find(name: str) -> Entry | None:
     return next(iter(alike.values())) if len(alike) == 1 else None
 
 
-def _read(path: Path) -> Genotype:
+def _read(path: Path) -> AnyGenotype:
     """The genotype of a file or of a run directory."""
     if path.is_dir():
         inside = [path / name for name in ("genotype.json", "log.txt") if (path / name).is_file()]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from paddle_darts.errors import ConfigError, unknown
 from paddle_darts.spaces.base import CellSpace
 from paddle_darts.spaces.darts import DARTS
+from paddle_darts.spaces.nas_bench_201 import NAS_BENCH_201
 
-SPACES: dict[str, CellSpace] = {space.name: space for space in (DARTS,)}
+SPACES: dict[str, CellSpace] = {space.name: space for space in (DARTS, NAS_BENCH_201)}
 
 
 def list_spaces() -> list[str]:
@@ -21,4 +22,4 @@ def get_space(name: str) -> CellSpace:
     return SPACES[name]
 
 
-__all__ = ["DARTS", "SPACES", "CellSpace", "get_space", "list_spaces"]
+__all__ = ["DARTS", "NAS_BENCH_201", "SPACES", "CellSpace", "get_space", "list_spaces"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from paddle import nn
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.genotypes import PRIMITIVES
+from paddle_darts.genotypes import KINDS, PRIMITIVES
 from paddle_darts.nn.blocks import DilConv, FactorizedReduce, SepConv, Zero, conv_7x1_1x7
 from paddle_darts.nn.layers import AvgPool, max_pool
 from paddle_darts.spaces.base import CellSpace, OpBuilder
@@ -22,8 +22,6 @@ OPS: dict[str, OpBuilder] = {
     "dil_conv_5x5": lambda c, stride, affine: DilConv(c, 5, stride, affine),
     "conv_7x1_1x7": lambda c, stride, affine: conv_7x1_1x7(c, stride, affine),
 }
-
-DARTS = CellSpace(name="darts", primitives=tuple(PRIMITIVES), ops=OPS)
 
 
 def reduction_positions(layers: int) -> tuple[int, ...]:
@@ -45,3 +43,20 @@ def cell_kinds(layers: int, reductions: tuple[int, ...] | None = None) -> tuple[
 def edge_stride(reduction: bool, source: int) -> int:
     """Edges that leave an input of a reduction cell have stride 2, all others 1."""
     return 2 if reduction and source < 2 else 1
+
+
+DARTS = CellSpace(
+    name="darts",
+    primitives=tuple(PRIMITIVES),
+    ops=OPS,
+    kinds=KINDS,
+    layout=cell_kinds,
+    inputs=2,
+    steps=4,
+    multiplier=4,
+    stem_multiplier=3,
+    layers=8,
+    every_edge=False,
+    pool_bn=True,
+    track_running_stats=True,
+)
