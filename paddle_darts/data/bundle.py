@@ -18,10 +18,10 @@ class DataBundle:
 
     ``valid`` is None unless the data come with an own validation part. ``mean`` and ``std`` are per channel
     for images scaled to [0, 1]. ``augmentation`` and ``split`` ("contiguous" or "stratified", see
-    `split_search`) are defaults that a recipe may replace. ``source`` says where the data came from;
-    ``checksum`` is the md5 of the archive, or of the content where there is no archive (for image lists: of the
-    list). ``auto_augment`` is the AutoAugment policy that suits the data, for those who ask for one. ``whole`` is where
-    all images are, when these are only those that a search gets.
+    `split_search`; "nats" after `nats_bundle`) are defaults that a recipe may replace. ``source`` says where the data
+    came from; ``checksum`` is the md5 of the archive, or of the content where there is no archive (for image lists: of
+    the list). ``auto_augment`` is the AutoAugment policy that suits the data, for those who ask for one. ``whole`` is
+    where all images are, when these are only those that a search gets.
     """
 
     name: str

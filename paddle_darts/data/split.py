@@ -8,9 +8,10 @@ import numpy as np
 
 from paddle_darts.data.bundle import DataBundle
 from paddle_darts.data.dataset import ArrayDataset, Dataset
+from paddle_darts.data.nats_splits import NATS, nats_bundle
 from paddle_darts.errors import ConfigError, unknown
 
-SPLITS = ("contiguous", "stratified")
+SPLITS = ("contiguous", "stratified", NATS)
 #: Share of the images that becomes the test part of data that come without one.
 TEST_PORTION = 0.2
 #: Seed of that test part. Not the seed of a run: search, retraining and evaluation must agree on it.
@@ -24,9 +25,12 @@ def split_search(
 
     ``split`` None means: the bundle's own validation part if it has one (used as it is), else the bundle's
     default. "contiguous": the first floor(portion x N) training images, unshuffled, as in the official CIFAR
-    searches. "stratified": seeded, with the same share of every class. Raises ConfigError when one side would
-    be empty or ``split`` is unknown. The test images take no part.
+    searches. "stratified": seeded, with the same share of every class. "nats": the training and the validation part
+    of `nats_bundle`, whatever the portion. Raises ConfigError when one side would be empty or ``split`` is unknown.
+    The test images take no part (of CIFAR-100 and ImageNet16-120, "nats" uses those that it calls x-valid).
     """
+    if split == NATS:
+        bundle, split = nats_bundle(bundle), None
     if split is None and bundle.valid is not None:
         return bundle.train, bundle.valid
     method = split or bundle.split

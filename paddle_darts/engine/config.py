@@ -79,7 +79,8 @@ class SearchConfig(RunSettings, DataSettings):
         stem_multiplier: channels of the stem over init_channels.
         stem: cifar (small images) or imagenet (large images; default from 96 pixels on).
         train_portion: share of the training images that trains the weights; the rest trains the architecture.
-        split: contiguous or stratified (default: contiguous for CIFAR as in the papers, else stratified).
+        split: contiguous, stratified or nats: the parts of NATS-Bench, whatever train_portion (default: contiguous for
+            CIFAR as in the papers, else stratified).
         fidelity: clean, or official: the quirks of the authors' program, as far as not set one by one.
         valid_batches: iterator (reshuffled passes) or fresh (a new random batch per step).
         max_skip_connect: skip connections that the derived normal cell may have (default: any number).
@@ -96,7 +97,7 @@ class SearchConfig(RunSettings, DataSettings):
     stem_multiplier: int = 3
     stem: Literal["cifar", "imagenet"] | None = None
     train_portion: float = 0.5
-    split: Literal["contiguous", "stratified"] | None = None
+    split: Literal["contiguous", "stratified", "nats"] | None = None
     fidelity: Literal["clean", "official"] = "clean"
     valid_batches: Literal["iterator", "fresh"] = "iterator"
     max_skip_connect: int | None = None
