@@ -145,7 +145,7 @@ def test_digits():
 
 
 def test_registry():
-    assert list_datasets() == ["cifar10", "cifar100", "digits", "folder", "imagenet"]
+    assert list_datasets() == ["cifar10", "cifar100", "digits", "folder", "imagenet", "imagenet16-120"]
     with pytest.raises(ConfigError, match="did you mean 'cifar10' or 'cifar100'"):
         load_dataset("cifar-10")
     for size in (0, -3, 2.5):
