@@ -1,0 +1,27 @@
+"""Sample-based search: who proposes the next architecture, with PaddleSlim's names and verbs.
+
+A controller knows tokens and rewards only (``next_tokens``, ``update``), never what they mean.
+"""
+
+from paddle_darts.controllers.abstract import RLCONTROLLER, EvolutionaryController, RLBaseController
+from paddle_darts.controllers.annealing import SAController
+from paddle_darts.controllers.base import TokenController, Trial
+from paddle_darts.controllers.errors import ControllerConnectionError, SearchFinished, SearchSpaceExhausted
+from paddle_darts.controllers.evolution import RegularizedEvolutionController
+from paddle_darts.controllers.random_search import RandomController
+from paddle_darts.registry import Registry
+
+__all__ = [
+    "RLCONTROLLER",
+    "ControllerConnectionError",
+    "EvolutionaryController",
+    "RLBaseController",
+    "RandomController",
+    "Registry",
+    "RegularizedEvolutionController",
+    "SAController",
+    "SearchFinished",
+    "SearchSpaceExhausted",
+    "TokenController",
+    "Trial",
+]
