@@ -50,7 +50,7 @@ class RangeTable:
         return math.prod(high - low for low, high in zip(self.lows, self.highs, strict=True))
 
     def check(self, tokens: Any) -> list[int]:
-        """``tokens`` as a new list of plain integers; `ConfigError` (a ValueError) names the wrong token and its range."""
+        """``tokens`` as a new list of plain integers; ConfigError (a ValueError) names the wrong one and its range."""
         if not is_listing(tokens):
             raise ConfigError(f"tokens are a list of {len(self)} integers, got {tokens!r}")
         if len(tokens) != len(self):
