@@ -14,7 +14,7 @@ from paddle_darts.threads import import_paddle
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`paddle-darts search|train|evaluate|visualize|benchmark|imagenet-split ...`; returns the exit status."""
+    """`paddle-darts search|train|evaluate|visualize|benchmark|query|imagenet-split ...`; returns the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: paddle-darts {" + ",".join(COMMANDS) + "} [flags]\n")
@@ -122,6 +122,40 @@ def benchmark_command(argv: list[str]) -> int:
     return 0
 
 
+def query_command(argv: list[str]) -> int:
+    """look up a NAS-Bench-201 architecture"""
+    import argparse
+    import json
+    from pathlib import Path
+
+    from paddle_darts.analysis.nats import READERS, look_up, read_table, write_table
+
+    parser = argparse.ArgumentParser(
+        prog="query.py", description="What is known of a NAS-Bench-201 cell: index, validity, size, true accuracy."
+    )
+    parser.add_argument("arch", nargs="?", help="'|op~0|+|op~0|op~1|+...', an index, a registered name, a file or run")
+    parser.add_argument(
+        "--nats_table", "--nats-table", metavar="FILE", help="a .csv, a .npz, or the official '-simple' folder"
+    )
+    parser.add_argument(
+        "--nats_reader", "--nats-reader", default="own", choices=READERS, help="what opens the official folder"
+    )
+    parser.add_argument("--export", type=Path, metavar="FILE", help="keep the table as .csv or .npz, which load fast")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args(argv)
+    if args.arch is None and args.export is None:
+        parser.error("name one architecture: query.py ARCH")
+    if args.export and not args.nats_table:
+        parser.error("--export needs --nats_table")
+    table = read_table(args.nats_table, args.nats_reader) if args.nats_table else None
+    facts = look_up(args.arch, table) if args.arch is not None else None
+    if args.export:
+        print(f"table written to {write_table(table, args.export)}", file=sys.stderr)
+    if facts:
+        print(json.dumps(facts.as_dict(), indent=1, ensure_ascii=False) if args.json else "\n".join(facts.lines()))
+    return 0
+
+
 def imagenet_split_command(argv: list[str]) -> int:
     """choose the ImageNet images of a search"""
     import argparse
@@ -160,6 +194,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": evaluate_command,
     "visualize": visualize_command,
     "benchmark": benchmark_command,
+    "query": query_command,
     "imagenet-split": imagenet_split_command,
 }
 
