@@ -61,7 +61,8 @@ class Halving(nn.Layer):
 class ResidualBlock(nn.Layer):
     """Two ReLU-conv3x3-BN, the first strided, beside a shortcut; no ReLU behind the sum.
 
-    The shortcut of stride 2 is 2x2 average pooling and a 1x1 convolution without batch norm.
+    The shortcut of stride 2 is 2x2 average pooling and a 1x1 convolution without batch norm. Deviation: of an odd size
+    the last row and column are pooled for themselves (the official block fails there).
     """
 
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
@@ -69,7 +70,7 @@ class ResidualBlock(nn.Layer):
         self.conv_a = ReLUConvBN(c_in, c_out, 3, stride, 1)
         self.conv_b = ReLUConvBN(c_out, c_out, 3, 1, 1)
         if stride == 2:
-            self.downsample = nn.Sequential(nn.AvgPool2D(2, 2), conv2d(c_in, c_out, 1))
+            self.downsample = nn.Sequential(nn.AvgPool2D(2, 2, ceil_mode=True), conv2d(c_in, c_out, 1))
         else:
             self.downsample = nn.Identity() if c_in == c_out else ReLUConvBN(c_in, c_out, 1, 1, 0)
 
