@@ -112,9 +112,10 @@ class TrainConfig(RunSettings, DataSettings):
         arch: genotype: a registered name, a file, a run directory or the printed text.
         epochs: passes over the training images.
         batch_size: images per step.
-        init_channels: channels of the first cells.
-        layers: cells of the network.
-        stem: cifar (small images) or imagenet (large images; default from 96 pixels on).
+        init_channels: channels of the first cells (default: 36; NAS-Bench-201: 16).
+        layers: cells of the network (default: 20; NAS-Bench-201: 17, reductions included).
+        channels: widths of a network of the NATS-Bench size space, such as 8:16:8:24:16, in place of the two.
+        stem: cifar (small images) or imagenet (large images; default from 96 pixels on, never for NAS-Bench-201).
         learning_rate: rate of the first epoch.
         learning_rate_min: rate that a cosine ends at.
         lr_schedule: cosine, exponential, linear or constant.
@@ -123,11 +124,13 @@ class TrainConfig(RunSettings, DataSettings):
         warmup_epochs: first epochs with a rising rate.
         warmup: override (rise to learning_rate) or scale (the scheduled rate).
         momentum: of SGD.
+        nesterov: Nesterov's form of it.
         weight_decay: L2 added to the gradient of every weight.
         grad_clip: limit of the global gradient norm (0: no clipping).
         auxiliary: train with the auxiliary head.
         auxiliary_weight: weight of its loss.
-        drop_path_prob: drop-path probability reached at the end; it rises linearly from 0.
+        drop_path_prob: drop-path probability reached at the end; it rises linearly from 0 (default: 0.2;
+            NAS-Bench-201: none).
         label_smooth: label smoothing.
         bn_init: scale of the batch norms at the start: ones, or uniform in [0, 1) as in the papers' PyTorch.
     """
@@ -135,8 +138,9 @@ class TrainConfig(RunSettings, DataSettings):
     arch: str | None = None
     epochs: int = 600
     batch_size: int = 96
-    init_channels: int = 36
-    layers: int = 20
+    init_channels: int | None = None
+    layers: int | None = None
+    channels: str | None = None
     stem: Literal["cifar", "imagenet"] | None = None
     learning_rate: float = 0.025
     learning_rate_min: float = 0.0
@@ -146,11 +150,12 @@ class TrainConfig(RunSettings, DataSettings):
     warmup_epochs: int = 0
     warmup: Literal["override", "scale"] = "override"
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 3e-4
     grad_clip: float = 5.0
     auxiliary: bool = False
     auxiliary_weight: float = 0.4
-    drop_path_prob: float = 0.2
+    drop_path_prob: float | None = None
     label_smooth: float = 0.0
     bn_init: Literal["ones", "uniform"] = "ones"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from paddle_darts.data.registry import DATASETS
@@ -12,9 +12,11 @@ from paddle_darts.engine.config import DataSettings, EvaluateConfig, SearchConfi
 from paddle_darts.engine.parsing import check_names, field_names, read_recipe, typed
 from paddle_darts.engine.rundir import RunDirectory
 from paddle_darts.errors import ConfigError, GenotypeError, unknown
-from paddle_darts.genotypes import entry
+from paddle_darts.genotypes import NasBench201Genotype, entry, genotype
 from paddle_darts.methods import METHODS, MethodOptions, get_method
+from paddle_darts.networks import network_size
 from paddle_darts.resources import find_config
+from paddle_darts.spaces.nas_bench_201 import SIZE_CELL
 
 Settings = Mapping[str, Any]
 
@@ -42,16 +44,37 @@ def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
 
 
 def train_settings(given: Settings) -> TrainConfig:
-    """The settings of a training. Without a recipe file: that of the genotype's family on this data set, or DARTS'."""
+    """The settings of a training. Without a recipe file: that of the genotype's family on this data set, or DARTS'.
+
+    Widths of the NATS-Bench size space come with its cell, unless another one is named.
+    """
     values = _plain(given)
-    base, source = _stored(values) or _recipe(values, "train", [_family(values.get("arch")), "darts"])
+    if values.get("channels") and not values.get("resume"):
+        values.setdefault("arch", SIZE_CELL)
+    family, space = _family(values.get("arch"))
+    fallback = "darts" if space == "darts" else family
+    base, source = _stored(values) or _recipe(values, "train", [family, fallback])
     check_names(base, [TrainConfig], {}, source)
     check_names(values, [TrainConfig], {}, "settings")
     (config,) = typed([TrainConfig], {**base, **values}, source if not values else "settings")
     if not config.arch:
         raise ConfigError("what should be trained? Give --arch a genotype name, a file, a run directory or its text")
     _check(config)
-    return config
+    return complete(config, _family(config.arch)[1])
+
+
+def complete(config: TrainConfig, space: str) -> TrainConfig:
+    """What a config leaves open and the search space of the genotype decides, filled in.
+
+    ConfigError where it asks for what networks of that space do not have.
+    """
+    size = network_size(space, config.init_channels, config.layers, config.channels)
+    benchmark = space == NasBench201Genotype.space
+    drop_path_prob = config.drop_path_prob
+    if drop_path_prob is None:
+        drop_path_prob = 0.0 if benchmark else 0.2
+    stem = config.stem or ("cifar" if benchmark else None)
+    return replace(config, **size._asdict(), drop_path_prob=drop_path_prob, stem=stem)
 
 
 def evaluate_settings(given: Settings) -> EvaluateConfig:
@@ -90,24 +113,40 @@ def _recipe(values: dict[str, Any], tool: str, families: list[str]) -> tuple[dic
     """The recipe under the given settings, and its name; takes ``config`` out of ``values``.
 
     Without a recipe file: the first family that has one for the data set, else for CIFAR-10 (the settings of the
-    papers; ``values`` names the data set).
+    papers without the constants of its images; ``values`` names the data set).
     """
     path = values.pop("config", None)
     if path:
         return read_recipe(path), str(path)
     dataset = values.get("dataset", DataSettings.dataset)
-    for name in (f"{tool}/{family}_{data}.yml" for family in families for data in (dataset, DataSettings.dataset)):
-        if find_config(name):
-            return read_recipe(name), name
+    for family in families:
+        for data in (dataset, DataSettings.dataset):
+            name = f"{tool}/{family}_{data}.yml"
+            if find_config(name):
+                foreign = _OF_THE_IMAGES if data != dataset else ()
+                return {key: value for key, value in read_recipe(name).items() if key not in foreign}, name
     return {}, "defaults"
 
 
-def _family(arch: object) -> str:
-    """The family of a registered genotype; "darts" for anything else."""
+#: Settings of a recipe that mean nothing for another data set.
+_OF_THE_IMAGES = ("mean", "std")
+
+
+def _family(arch: object) -> tuple[str, str]:
+    """The family whose recipe a genotype has, and its search space: of registered ones their family, else the space.
+
+    What cannot be read counts as a cell of DARTS here; building it will say what is wrong.
+    """
     try:
-        return entry(str(arch)).family
+        found = entry(str(arch))
+        return found.family, found.genotype.space
     except GenotypeError:
-        return "darts"
+        pass
+    try:
+        space = genotype(str(arch)).space
+    except GenotypeError:
+        space = "darts"
+    return space, space
 
 
 def _check(config: SearchConfig | TrainConfig) -> None:

@@ -21,9 +21,15 @@ from paddle_darts.engine.commands import command
 from paddle_darts.engine.config import TrainConfig
 from paddle_darts.engine.loop import Loop
 from paddle_darts.engine.meter import StepLosses
-from paddle_darts.engine.recipes import train_settings
+from paddle_darts.engine.recipes import complete, train_settings
 from paddle_darts.engine.setup import set_up, stem_of
-from paddle_darts.genotypes import Genotype, NetworkOptions, format_genotype, genotype, genotype_document
+from paddle_darts.genotypes import (
+    AnyGenotype,
+    NetworkOptions,
+    format_genotype,
+    genotype,
+    genotype_document,
+)
 from paddle_darts.io.files import exists
 from paddle_darts.methods.parts.bilevel import gradients_or_none
 from paddle_darts.networks import build_network
@@ -65,6 +71,7 @@ class Trainer(Loop):
         if not isinstance(config, TrainConfig):
             config = train_settings({**settings, "config": config})
         self.genotype = genotype(str(config.arch))
+        config = complete(config, self.genotype.space)
         further = {"arch": arch_setting(self.genotype)}
         setup = set_up(config, "train", arch_label(config.arch), further, bundle)
         super().__init__(setup.config, setup.environment, setup.run_dir, config.epochs, callbacks)
@@ -74,7 +81,9 @@ class Trainer(Loop):
         self.network.random = RandomSource(config.seed)
         if config.bn_init == "uniform":
             _uniform_scales(self.network)
-        self.optimizer = sgd(trainable(self.network), config.learning_rate, config.momentum, config.weight_decay)
+        self.optimizer = sgd(
+            trainable(self.network), config.learning_rate, config.momentum, config.weight_decay, config.nesterov
+        )
         changed = augmentation(config, self.bundle)
         self._train = BatchStream(
             self.bundle.train, config.batch_size, name="train", augmentation=changed, **setup.stream
@@ -106,7 +115,8 @@ class Trainer(Loop):
             s.lr_schedule, epoch, s.epochs, s.learning_rate, s.learning_rate_min, s.lr_gamma, s.lr_period
         )
         self.optimizer.lr = warm_up(epoch, rate, s.learning_rate, s.warmup, s.warmup_epochs)
-        self.network.drop_path_prob = drop_path_prob(epoch, s.epochs, s.drop_path_prob)
+        if s.drop_path_prob:  # some networks have none
+            self.network.drop_path_prob = drop_path_prob(epoch, s.epochs, s.drop_path_prob)
         self.network.train()
 
     def batch_at(self, epoch: int, step: int) -> Any:
@@ -170,7 +180,7 @@ class Trainer(Loop):
         return command("evaluate", run=self.run_dir.path)
 
 
-def build_from_config(config: TrainConfig, arch: Genotype, bundle: DataBundle) -> paddle.nn.Layer:
+def build_from_config(config: TrainConfig, arch: AnyGenotype, bundle: DataBundle) -> paddle.nn.Layer:
     """The network that a training config asks for on a data set."""
     return build_network(
         arch,
@@ -179,11 +189,13 @@ def build_from_config(config: TrainConfig, arch: Genotype, bundle: DataBundle) -
         config.layers,
         config.auxiliary,
         stem=stem_of(config, bundle),
+        channels=config.channels,
+        drop_path_prob=config.drop_path_prob or 0.0,
         in_channels=bundle.channels,
     )
 
 
-def arch_setting(arch: Genotype) -> str:
+def arch_setting(arch: AnyGenotype) -> str:
     """The genotype as a setting that depends on no file elsewhere: its registered name, else itself."""
     if arch.name:
         return arch.name
@@ -196,7 +208,7 @@ def arch_label(arch: str | None) -> str:
     text = str(arch)
     if exists(text):
         return Path(text).name
-    return text.rpartition("/")[2] if "(" not in text and "{" not in text else "genotype"
+    return "genotype" if any(mark in text for mark in "({|") else text.rpartition("/")[2]
 
 
 def _uniform_scales(network: paddle.nn.Layer) -> None:
