@@ -156,7 +156,7 @@ def open_reader(reader: Reader, batch_size: int, seed: int, name: str, *, shuffl
         return DatasetStream(dataset, lambda epoch: _sampled(reader.batch_sampler, epoch), collate, *where)
     if isinstance(reader, paddle.io.IterableDataset):
         return IterableStream(lambda: _grouped(reader, batch_size, as_arrays, False), estimate, *where)
-    if hasattr(reader, "__getitem__") and hasattr(reader, "__len__"):
+    if hasattr(reader, "__getitem__") and hasattr(reader, "__len__") and not isinstance(reader, (str, bytes, dict)):
         return DatasetStream(reader, lambda epoch: _plan(len(reader), batch_size, shuffle), as_arrays, *where)
     if callable(reader):
         return IterableStream(reader, estimate, *where)
@@ -187,9 +187,12 @@ def as_batch(item: Any, name: str) -> Batch:
 
 
 def as_arrays(samples: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Samples (image, label, ...) as two arrays."""
-    images = np.stack([np.asarray(sample[0]) for sample in samples])
-    return images, np.stack([np.asarray(sample[1]).reshape(()) for sample in samples])
+    """Samples (image, label, ...) as two arrays; DataError when they are something else or differ in shape."""
+    try:
+        images = np.stack([np.asarray(sample[0]) for sample in samples])
+        return images, np.stack([np.asarray(sample[1]).reshape(()) for sample in samples])
+    except (TypeError, ValueError, IndexError, KeyError) as error:
+        raise DataError(f"samples must be (image [C, H, W], label), all images of one shape: {error}") from error
 
 
 def _plan(total: int, batch_size: int, shuffle: bool) -> list[Sequence[int]]:
