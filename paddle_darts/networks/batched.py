@@ -24,17 +24,17 @@ from paddle_darts.nn.stages import shifted
 from paddle_darts.spaces.darts import edge_stride
 
 if TYPE_CHECKING:
-    from paddle_darts.networks.supernet import SearchCell
+    from paddle_darts.networks.search_cell import SearchCell
 
 Tensors = list[paddle.Tensor]
 Kernels = dict[Kernel, paddle.Tensor]
 
 
-def mixed_cell(cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix, draws: Draws) -> paddle.Tensor:
-    """The output [B, multiplier*C, h, w] of a search cell for the outputs ``s0``, ``s1`` of the two cells before."""
+def mixed_cell(cell: SearchCell, inputs: Sequence[paddle.Tensor], mix: CellMix, draws: Draws) -> paddle.Tensor:
+    """The output [B, multiplier*C, h, w] of a search cell for its ``inputs``."""
     plan = plan_of(cell, mix.active, bool(draws.masks))
     kernels, weights = plan.kernels(), plan.weights(mix.ops, mix.edges)
-    states, width = [cell.preprocess0(s0), cell.preprocess1(s1)], cell.channels // cell.parts
+    states, width = cell.input_states(inputs), cell.channels // cell.parts
     zeros = Zero(2 if cell.reduction else 1)(states[0])
     whole = cell.parts == 1
     mixed = _Nodes(zeros if whole else zeros[:, :width])
@@ -47,7 +47,7 @@ def mixed_cell(cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: Cell
         mixed.receive(given, offset)
         if not whole:
             passed.receive(_pass_by(cell, number, fan, x, mix.edges), offset)
-        if number > 0:
+        if number + 1 >= cell.inputs:  # the last state that the next node reads
             node = mixed.first()
             states.append(node if whole else joined(node, passed.first(), cell.parts, cell.sampling))
     return paddle.concat(states[-cell.multiplier :], axis=1)

@@ -22,7 +22,7 @@ from paddle_darts.nn.layers import BatchNorm
 from paddle_darts.nn.stages import Description, Identity, Nothing, Pooling, Stage
 
 if TYPE_CHECKING:
-    from paddle_darts.networks.supernet import SearchCell
+    from paddle_darts.networks.search_cell import SearchCell
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,14 +122,15 @@ Columns = list[list[_Candidate]]
 class CellPlan:
     """The fans of a cell's states 0, 1, ... in order.
 
-    ``described`` are the operations of the ``edges`` (node, source), as layers where their form is unknown; ``active``
-    says which of them are on. The output joins the last ``multiplier`` nodes. ``partial``: some channels pass by every
+    The first ``inputs`` states come from outside. ``described`` are the operations of the ``edges`` (node, source), as
+    layers where their form is unknown; ``active`` says which of them are on. The output joins the last ``multiplier`` nodes. ``partial``: some channels pass by every
     edge with anything active. ``masked``: each identity has a mask of its own.
     """
 
     def __init__(
         self,
         edges: Sequence[tuple[int, int]],
+        inputs: int,
         described: Sequence[Sequence[Description | nn.Layer]],
         active: np.ndarray | None,
         multiplier: int,
@@ -143,13 +144,13 @@ class CellPlan:
             used &= active
         steps, width = 1 + max(node for node, _ in edges), used.shape[1]
         leads = live if partial else used.any(axis=1)
-        reached = _reached(edges, leads, steps, multiplier)
+        reached = _reached(edges, inputs, leads, steps, multiplier)
         self._kernels: dict[Hashable, list[Kernel]] = {}
         fans, index = [], []
-        for state in range(steps + 1):
+        for state in range(inputs + steps - 1):
             rows = [row for row, (_, source) in enumerate(edges) if source == state]
             nodes = [edges[row][0] for row in rows]
-            if nodes != list(range(max(0, state - 1), steps)):
+            if nodes != list(range(max(0, state + 1 - inputs), steps)):
                 raise ValueError(f"state {state} needs one edge to every later node, it has edges to the nodes {nodes}")
             chosen = [
                 _Candidate(
@@ -271,13 +272,13 @@ class CellPlan:
                 yield Block(tuple(heads), pointwise, tuple(kernel(layers) for layers in dense))
 
 
-def _reached(edges: Sequence[tuple[int, int]], leads: np.ndarray, steps: int, multiplier: int) -> set[int]:
+def _reached(edges: Sequence[tuple[int, int]], inputs: int, leads: np.ndarray, steps: int, multiplier: int) -> set[int]:
     """The nodes that the output of the cell depends on, where the edges of ``leads`` carry something."""
     reached = set(range(steps - multiplier, steps))
     for row in sorted(range(len(edges)), key=lambda row: -edges[row][0]):
         node, source = edges[row]
-        if node in reached and source >= 2 and leads[row]:
-            reached.add(source - 2)
+        if node in reached and source >= inputs and leads[row]:
+            reached.add(source - inputs)
     return reached
 
 
@@ -310,16 +311,17 @@ def plan_of(cell: SearchCell, active: np.ndarray | None, masked: bool = False) -
 
     ``masked``: skip connections of stride 1 have dropout.
     """
-    key = (None if active is None else active.tobytes(), masked, cell.training, paddle.get_device())
+    key = (None if active is None else active.tobytes(), masked, cell.batch_statistics, paddle.get_device())
     return _plans.get(
         cell,
         key,
         lambda: CellPlan(
-            cell.edges,
+            cell.wiring,
+            cell.inputs,
             described_candidates(cell),
             active,
             cell.multiplier,
-            cell.training,
+            cell.batch_statistics,
             partial=cell.parts > 1,
             masked=masked,
         ),

@@ -43,22 +43,23 @@ class Bypass:
 
 def cell_plan(
     input_channels: Sequence[int],
-    preprocess: Sequence[nn.Layer],
+    preprocess: Sequence[nn.Layer | None],
     strides: Sequence[int],
     links: Sequence[Link],
     outputs: Sequence[int],
     training: bool,
     offsets: Sequence[tuple[int, int]] = (),
 ) -> Plan:
-    """The plan of a cell with two preprocessed inputs (its states 0 and 1) and a node for each of ``strides``.
+    """The plan of a cell with an input state for each layer of ``preprocess`` and a node for each of ``strides``.
 
-    ``strides`` tell by how much a node is smaller than state 0. ``links`` are ordered by target; ``offsets`` are pairs
+    An input without a layer is a state as it is. ``strides`` tell by how much a node is smaller than state 0. ``links`` are ordered by target; ``offsets`` are pairs
     (target, coefficient) of scalars that are added. The result is the states ``outputs`` side by side.
     """
     plan = PlanBuilder(input_channels)
     states = _preprocessed(plan, preprocess)
     states += [plan.map(plan.channels(states[0])) for _ in strides]
-    _place_nodes(plan, states[0], states[2:], strides, offsets)
+    first = len(preprocess)
+    _place_nodes(plan, states[0], states[first:], strides, [(target - first, number) for target, number in offsets])
     writer = _LinkWriter(plan, links, training)
     for link in links:
         writer.write(link, states[link.source], states[link.target])
@@ -67,7 +68,7 @@ def cell_plan(
 
 def partial_cell_plan(
     input_channels: Sequence[int],
-    preprocess: Sequence[nn.Layer],
+    preprocess: Sequence[nn.Layer | None],
     strides: Sequence[int],
     links: Sequence[Link],
     outputs: Sequence[int],
@@ -88,7 +89,8 @@ def partial_cell_plan(
     width = channels // parts
     split = _Split(plan, states, width)
     writer = _LinkWriter(plan, links, training)
-    for node, stride in enumerate(strides, start=2):
+    first = len(preprocess)
+    for node, stride in enumerate(strides, start=first):
         mixed, passed, state = (plan.map(size) for size in (width, channels - width, channels))
         _place_nodes(plan, states[0], [mixed, passed, state], [stride] * 3, [])
         for coefficient in (c for target, c in offsets if target == node):
@@ -96,7 +98,7 @@ def partial_cell_plan(
         for link in (link for link in links if link.target == node):
             writer.write(link, split.linked(link.source), mixed)
         for way in (way for way in bypasses if way.target == node):
-            plan.add(split.passing(way.source, stride if way.source < 2 else 1), passed, way.coefficient)
+            plan.add(split.passing(way.source, stride if way.source < first else 1), passed, way.coefficient)
         plan.add(mixed, state, put=(0, parts) if shuffled else (channels - width, 1))
         if shuffled:
             for group in range(parts - 1):
@@ -107,10 +109,13 @@ def partial_cell_plan(
     return plan.finish([states[i] for i in outputs])
 
 
-def _preprocessed(plan: PlanBuilder, preprocess: Sequence[nn.Layer]) -> list[int]:
+def _preprocessed(plan: PlanBuilder, preprocess: Sequence[nn.Layer | None]) -> list[int]:
     """The maps of the first states."""
     states = []
     for source, layer in enumerate(preprocess):
+        if layer is None:
+            states.append(source)
+            continue
         stages = describe(layer)
         states.append(plan.map(sum(conv.weight.shape[0] for conv in stages[-1].dense)))
         plan.conv(source, states[-1], stages)
@@ -120,12 +125,12 @@ def _preprocessed(plan: PlanBuilder, preprocess: Sequence[nn.Layer]) -> list[int
 def _place_nodes(
     plan: PlanBuilder, like: int, maps: Sequence[int], strides: Sequence[int], offsets: Sequence[tuple[int, int]]
 ) -> None:
-    """Gives sizes to the maps of nodes, and adds the scalars ``offsets`` to some."""
+    """Gives sizes to the maps of nodes, and adds the scalars ``offsets`` (node, coefficient) to some."""
     for target, stride in zip(maps, strides, strict=True):
         # adds nothing, but gives a size also to a node that no link leads to
         plan.constant(like, target, stride)
     for node, coefficient in offsets:
-        plan.constant(like, maps[node - 2], strides[node - 2], coefficient)
+        plan.constant(like, maps[node], strides[node], coefficient)
 
 
 class _Split:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import paddle
@@ -10,18 +11,17 @@ from paddle_darts.networks.draws import Draws
 from paddle_darts.networks.mix import CellMix
 from paddle_darts.networks.partial import bypass, joined
 from paddle_darts.nn.blocks import Zero
-from paddle_darts.spaces.darts import edge_stride
 
 if TYPE_CHECKING:
-    from paddle_darts.networks.supernet import SearchCell
+    from paddle_darts.networks.search_cell import SearchCell
 
 
-def mixed_cell(cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix, draws: Draws) -> paddle.Tensor:
+def mixed_cell(cell: SearchCell, inputs: Sequence[paddle.Tensor], mix: CellMix, draws: Draws) -> paddle.Tensor:
     """The output [B, multiplier*C, h, w] of a cell with partial channels in the order of ``draws.permutations``."""
-    states = [cell.preprocess0(s0), cell.preprocess1(s1)]
+    states = cell.input_states(inputs)
     zeros = Zero(2 if cell.reduction else 1)(states[0])
-    for row, (node, source) in enumerate(cell.edges):
-        if len(states) == 2 + node:
+    for row, (node, source) in enumerate(cell.wiring):
+        if len(states) == cell.inputs + node:
             states.append(zeros)
         if row in draws.permutations:
             states[-1] = states[-1] + _edge(cell, row, states[source], mix, draws)
@@ -32,11 +32,11 @@ def mixed_cell(cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: Cell
 
 def _edge(cell: SearchCell, row: int, x: paddle.Tensor, mix: CellMix, draws: Draws) -> paddle.Tensor:
     """The output of an edge, weighted."""
-    stride, width = edge_stride(cell.reduction, cell.edges[row][1]), cell.channels // cell.parts
+    stride, width = cell.strides[row], cell.channels // cell.parts
     x = paddle.index_select(x, paddle.to_tensor(draws.permutations[row], place=x.place), axis=1)
     part = x[:, :width]
     mixed = Zero(stride)(part)
-    for column, op in enumerate(cell._ops[row]._ops):
+    for column, op in enumerate(cell.candidates[row]):
         if isinstance(op, Zero) or not (mix.active is None or mix.active[row, column]):
             continue
         y = op(part)

@@ -20,7 +20,7 @@ from paddle_darts.nn.layers import tracking_statistics
 from paddle_darts.nn.stages import Description, describe
 
 if TYPE_CHECKING:
-    from paddle_darts.networks.supernet import SearchCell
+    from paddle_darts.networks.search_cell import SearchCell
 
 
 def usable(x: paddle.Tensor, stride: int = 1) -> bool:
@@ -62,9 +62,10 @@ def run(
     training: bool,
     coefficients: paddle.Tensor | None = None,
     scales: paddle.Tensor | None = None,
+    track: bool = True,
 ) -> paddle.Tensor:
-    """The plan's output; running statistics move as the context of ``running_statistics`` says."""
-    return run_plan(plan, inputs, coefficients, scales, training=training, track=tracking_statistics())
+    """The plan's output; running statistics that it may ``track`` move as ``running_statistics`` says."""
+    return run_plan(plan, inputs, coefficients, scales, training=training, track=track and tracking_statistics())
 
 
 _plans: LayerCache[Plan | None] = LayerCache()
@@ -85,45 +86,45 @@ def plan_of(owner: nn.Layer, key: Hashable, write: Callable[[], Plan]) -> Plan |
     return _plans.get(owner, key, written)
 
 
-def mixed_cell(
-    cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix, draws: Draws
-) -> paddle.Tensor | None:
+def mixed_cell(cell: SearchCell, given: Sequence[paddle.Tensor], mix: CellMix, draws: Draws) -> paddle.Tensor | None:
     """What :func:`paddle_darts.networks.batched.mixed_cell` computes, in one call; None if the kernels cannot."""
-    if not usable(s1, 2 if cell.reduction else 1):
+    if not usable(given[-1], 2 if cell.reduction else 1):
         return None
-    inputs = [s0, s1, *draws.masks.values()]
+    inputs = [*given, *draws.masks.values()]
     masked = None if mix.active is None else mix.active.tobytes()
-    key = (masked, mix.offset is None, mix.edges is None, bool(draws.masks), cell.training)
+    key = (masked, mix.offset is None, mix.edges is None, bool(draws.masks), cell.batch_statistics)
     plan = plan_of(cell, key, lambda: _search_cell_plan(cell, [x.shape[1] for x in inputs], mix, draws))
-    return None if plan is None else run(plan, inputs, cell.training, _coefficients(cell, mix))
+    return (
+        None if plan is None else run(plan, inputs, cell.batch_statistics, _coefficients(cell, mix), track=cell.tracked)
+    )
 
 
 def _search_cell_plan(cell: SearchCell, input_channels: Sequence[int], mix: CellMix, draws: Draws) -> Plan:
-    (rows, columns), nodes = mix.ops.shape, cell.edges[-1][0] + 1
-    masks = {place: 2 + number for number, place in enumerate(draws.masks)}
+    (rows, columns), nodes, first = mix.ops.shape, cell.wiring[-1][0] + 1, cell.inputs
+    masks = {place: first + number for number, place in enumerate(draws.masks)}
     links = [
-        Link(what, source, 2 + node, row * columns + column, mask=masks.get((row, column), NONE))
-        for row, (node, source) in enumerate(cell.edges)
+        Link(what, source, first + node, row * columns + column, mask=masks.get((row, column), NONE))
+        for row, (node, source) in enumerate(cell.wiring)
         for column, what in enumerate(described_candidates(cell)[row])
         if mix.active is None or mix.active[row, column]
     ]
     count = rows * columns
-    offsets = [] if mix.offset is None else [(2 + node, count + row) for row, (node, _) in enumerate(cell.edges)]
+    offsets = [] if mix.offset is None else [(first + node, count + row) for row, (node, _) in enumerate(cell.wiring)]
     count += len(offsets)
     common = (
         input_channels,
-        [cell.preprocess0, cell.preprocess1],
+        cell.preprocess,
         [2 if cell.reduction else 1] * nodes,
         links,
-        range(2 + nodes - cell.multiplier, 2 + nodes),
-        cell.training,
+        range(first + nodes - cell.multiplier, first + nodes),
+        cell.batch_statistics,
         offsets,
     )
     if cell.parts == 1:
         return cell_plan(*common)
     bypasses = [
-        Bypass(source, 2 + node, NONE if mix.edges is None else count + row)
-        for row, (node, source) in enumerate(cell.edges)
+        Bypass(source, first + node, NONE if mix.edges is None else count + row)
+        for row, (node, source) in enumerate(cell.wiring)
         if mix.active is None or mix.active[row].any()
     ]
     return partial_cell_plan(*common, bypasses, cell.parts, cell.sampling == "shuffle")

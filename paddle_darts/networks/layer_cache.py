@@ -12,7 +12,7 @@ from paddle import nn
 from paddle_darts.nn.stages import Description, Nothing, describe
 
 if TYPE_CHECKING:
-    from paddle_darts.networks.supernet import SearchCell
+    from paddle_darts.networks.search_cell import SearchCell
 
 T = TypeVar("T")
 _MISSING = object()
@@ -56,7 +56,7 @@ def described_candidates(cell: SearchCell) -> list[list[Description | nn.Layer]]
         except TypeError:
             return op
 
-    return _candidates.get(cell, None, lambda: [[described(op) for op in mixed._ops] for mixed in cell._ops])
+    return _candidates.get(cell, None, lambda: [[described(op) for op in ops] for ops in cell.candidates])
 
 
 _computed: LayerCache[np.ndarray] = LayerCache(limit=1)

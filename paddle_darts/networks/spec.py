@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from paddle_darts.errors import ConfigError, unknown
 from paddle_darts.networks.evaluation import check_size
 from paddle_darts.spaces import get_space
-from paddle_darts.spaces.darts import cell_kinds, edge_stride
+from paddle_darts.spaces.darts import edge_stride
 
 CHANNEL_SAMPLINGS = ("shuffle", "shift", "random")
 
@@ -20,8 +20,8 @@ Switches = tuple[tuple[bool, ...], ...]
 class SupernetSpec:
     """Everything that fixes the shape of a supernet; two equal specs build the same network.
 
-    ``ops`` are the candidates in the order of the columns of a mix (None: the primitives of the space). ``switches``
-    (normal, reduce) say which of them are built (None: all): the others have neither parameters nor maps, but keep
+    ``ops`` are the candidates in the order of the columns of a mix (None: the primitives of the space). ``switches``,
+    one table for each kind of cell, say which of them are built (None: all): the others have neither parameters nor maps, but keep
     their column and are inactive whatever a mix says.
 
     ``partial_channels`` K > 1: only C/K channels of an edge go through its candidates, the others pass by, halved by
@@ -33,28 +33,37 @@ class SupernetSpec:
 
     ``skip_dropout``: skip connections of stride 1 have element-wise dropout while training, with
     ``Supernet.skip_dropout_prob``. Source: P-DARTS (arXiv 1904.12760), model_search.py.
+
+    ``layers`` are the cells, in the NAS-Bench-201 space with the residual blocks between them. ``pool_bn``: a batch
+    norm after every pooling; ``affine``: norms of candidates have scale and shift; ``track_running_stats``: they have
+    running statistics to be evaluated with (else always those of the batch). What is None is the space's own choice.
     """
 
     space: str = "darts"
     in_channels: int = 3
     num_classes: int = 10
     init_channels: int = 16
-    layers: int = 8
-    steps: int = 4
-    multiplier: int = 4
-    stem_multiplier: int = 3
+    layers: int | None = None
+    steps: int | None = None
+    multiplier: int | None = None
+    stem_multiplier: int | None = None
     stem: str = "cifar"
     reductions: tuple[int, ...] | None = None
-    pool_bn: bool = True
+    pool_bn: bool | None = None
     affine: bool = False
+    track_running_stats: bool | None = None
     ops: tuple[str, ...] | None = None
-    switches: tuple[Switches, Switches] | None = None
+    switches: tuple[Switches, ...] | None = None
     partial_channels: int = 1
     channel_sampling: str = "shuffle"
     skip_dropout: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("layers", "steps", "multiplier", "stem_multiplier", "pool_bn", "track_running_stats"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(get_space(self.space), name))
         check_size(self.layers, self.init_channels)
+        _ = self.kinds  # a depth that the space does not have is an error now
         if self.steps < 1 or not 1 <= self.multiplier <= self.steps:
             raise ConfigError(
                 f"steps must be at least 1 and multiplier between 1 and steps, got steps={self.steps}, "
@@ -70,8 +79,13 @@ class SupernetSpec:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kind of each cell, "normal" or "reduce"."""
-        return cell_kinds(self.layers, self.reductions)
+        """The kind of each searched cell, such as "normal" or "reduce"."""
+        return get_space(self.space).layout(self.layers, self.reductions)
+
+    @property
+    def kind_names(self) -> tuple[str, ...]:
+        """The kinds that there are, in the order of ``switches``."""
+        return get_space(self.space).kinds
 
     @property
     def edges(self) -> list[tuple[int, int]]:
@@ -91,7 +105,7 @@ class SupernetSpec:
         """Which candidates the cells of a kind have: per edge, per column."""
         if self.switches is None:
             return ((True,) * len(self.primitives),) * self.num_edges
-        return self.switches[kind == "reduce"]
+        return self.switches[self.kind_names.index(kind)]
 
     def _set_ops(self) -> None:
         names, known = tuple(self.ops), get_space(self.space).ops
@@ -108,10 +122,13 @@ class SupernetSpec:
         rows, columns = self.num_edges, len(self.primitives)
         # tuples of plain bools whatever was given, for specs are compared and hashed
         tables = tuple(tuple(tuple(bool(on) for on in row) for row in table) for table in self.switches)
-        if len(tables) != 2 or any(len(table) != rows or any(len(r) != columns for r in table) for table in tables):
+        names = self.kind_names
+        fit = len(tables) == len(names) and all(len(t) == rows and all(len(r) == columns for r in t) for t in tables)
+        if not fit:
             got = " and ".join(f"{len(t)} rows of {'/'.join(map(str, sorted({len(r) for r in t})))}" for t in tables)
             raise ConfigError(
-                f"switches must be two tables (normal, reduce) of {rows} edges x {columns} candidates, got {got}"
+                f"switches must be a table of {rows} edges x {columns} candidates for each kind of cell "
+                f"({', '.join(names)}), got {got}"
             )
         object.__setattr__(self, "switches", tables)
 

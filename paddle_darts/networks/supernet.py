@@ -1,104 +1,36 @@
-"""The supernet of the DARTS space: every candidate operation on every edge, mixed by weights that are fed in.
+"""Supernets: every candidate operation on every edge, mixed by weights that are fed in.
 
-It knows no method. What a method decides arrives per cell as a :class:`CellMix`; what is built rather than fed
-stands in a :class:`SupernetSpec`. Source: quark0/darts, cnn/model_search.py (parameter names included).
+They know no method. What a method decides arrives per cell as a :class:`CellMix`; what is built rather than fed stands
+in a :class:`SupernetSpec`. This module holds what supernets of all spaces share and the one of the DARTS space. Source:
+quark0/darts, cnn/model_search.py (parameter names included).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
 
-import numpy as np
 import paddle
 from paddle import nn
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.networks import batched, edgewise, fused
-from paddle_darts.networks.draws import draw
+from paddle_darts.networks import fused
 from paddle_darts.networks.mix import CellMix
+from paddle_darts.networks.search_cell import DartsCell, SearchCell
 from paddle_darts.networks.spec import SupernetSpec
 from paddle_darts.networks.stems import cifar_stem, global_pool, imagenet_stems
-from paddle_darts.nn.blocks import SwitchedOff, cell_input
 from paddle_darts.nn.drop import RandomSource
-from paddle_darts.nn.layers import BatchNorm, frozen, linear, running_statistics, trainable
-from paddle_darts.spaces import get_space
-from paddle_darts.spaces.darts import edge_stride
+from paddle_darts.nn.layers import frozen, linear, running_statistics, trainable
 
 GRADS = ("both", "weights", "arch")
 
-
-class MixedOp(nn.Layer):
-    """All candidates of one edge, in the order of the columns of the weights; cells compute them.
-
-    ``switches`` say which of them are built; the others have their place kept.
-    """
-
-    def __init__(self, spec: SupernetSpec, channels: int, stride: int, switches: Sequence[bool]) -> None:
-        super().__init__()
-        space = get_space(spec.space)
-        self._ops = nn.LayerList()
-        for name, on in zip(spec.primitives, switches, strict=True):
-            op = space.build(name, channels, stride, spec.affine) if on else SwitchedOff(stride)
-            if on and spec.pool_bn and "pool" in name:
-                op = nn.Sequential(op, BatchNorm(channels, affine=False))
-            self._ops.append(op)
+#: Computes a searched cell, the next in the order of the mix, for its inputs.
+NextCell = Callable[..., paddle.Tensor]
 
 
-class SearchCell(nn.Layer):
-    """A cell with a mixed op on every edge; its output joins the last ``multiplier`` states.
-
-    ``_ops[row]._ops[column]`` is a candidate of the edge ``edges[row]`` = (node, source state). They are not exchanged
-    once the cell has run: what is computed together is planned from the first ones.
-    """
-
-    def __init__(
-        self,
-        spec: SupernetSpec,
-        c_prev_prev: int,
-        c_prev: int,
-        channels: int,
-        reduction: bool,
-        reduction_prev: bool,
-    ) -> None:
-        super().__init__()
-        self.preprocess0 = cell_input(c_prev_prev, channels, reduction_prev, spec.affine)
-        self.preprocess1 = cell_input(c_prev, channels, False, spec.affine)
-        self.edges = spec.edges
-        switches = spec.switched_on("reduce" if reduction else "normal")
-        strides = [edge_stride(reduction, source) for _, source in self.edges]
-        self._ops = nn.LayerList(
-            [
-                MixedOp(spec, channels // spec.partial_channels, stride, on)
-                for stride, on in zip(strides, switches, strict=True)
-            ]
-        )
-        self.channels, self.multiplier, self.reduction = channels, spec.multiplier, reduction
-        self.parts, self.sampling = spec.partial_channels, spec.channel_sampling
-        self._switched_on = None if spec.switches is None else np.array(switches, dtype=bool)
-        #: per edge the columns of skip connections of stride 1
-        self.identities = [[k for k, op in enumerate(m._ops) if isinstance(op, nn.Identity)] for m in self._ops]
-        self._mix_shape = len(self.edges), len(spec.primitives)
-
-    def forward(
-        self, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix, drop_prob: float, source: RandomSource
-    ) -> paddle.Tensor:
-        """Σ over edges and active candidates of weight * candidate, as [B, multiplier*C, H, W].
-
-        ``drop_prob`` is the probability of dropout after skip connections of stride 1; ``source`` is drawn from edge by
-        edge, for that and for channels in random order. ValueError for a mix of another shape.
-        """
-        mix.check(*self._mix_shape)
-        mix = mix.restricted(self._switched_on)
-        draws = draw(self, s1, mix, drop_prob, source)
-        if draws.permutations:
-            return edgewise.mixed_cell(self, s0, s1, mix, draws)
-        output = fused.mixed_cell(self, s0, s1, mix, draws)
-        return batched.mixed_cell(self, s0, s1, mix, draws) if output is None else output
-
-
-class Supernet(nn.Layer):
-    """The search network of a :class:`SupernetSpec`.
+class SearchNetwork(nn.Layer, ABC):
+    """What the search networks of all spaces share.
 
     ``skip_dropout_prob`` may be set between steps. ``random`` is the source of all that a forward pass draws, cell by
     cell and edge by edge.
@@ -107,24 +39,22 @@ class Supernet(nn.Layer):
     def __init__(self, spec: SupernetSpec) -> None:
         super().__init__()
         self.spec, self.random, self._skip_dropout_prob = spec, RandomSource(), 0.0
-        width = spec.stem_multiplier * spec.init_channels
-        if spec.stem == "cifar":
-            self.stem = cifar_stem(spec.in_channels, width)
-        else:
-            self.stem0, self.stem1 = imagenet_stems(spec.in_channels, width)
-        c_prev_prev, c_prev, channels = width, width, spec.init_channels
-        reduction_prev = spec.stem == "imagenet"
-        self.cells = nn.LayerList()
-        for kind in spec.kinds:
-            reduction = kind == "reduce"
-            channels = channels * 2 if reduction else channels
-            self.cells.append(SearchCell(spec, c_prev_prev, c_prev, channels, reduction, reduction_prev))
-            reduction_prev = reduction
-            c_prev_prev, c_prev = c_prev, spec.multiplier * channels
-        self.global_pooling = global_pool()
-        self.classifier = linear(c_prev, spec.num_classes)
+        self._build(spec)
         # once: the walk over all layers is slow, and inside a pass that holds the weights still it would miss them
         self._weights = trainable(self)
+
+    @abstractmethod
+    def _build(self, spec: SupernetSpec) -> None:
+        """Makes the layers."""
+
+    @property
+    @abstractmethod
+    def searched_cells(self) -> list[SearchCell]:
+        """The cells that a mix has an entry for, in its order."""
+
+    @abstractmethod
+    def _logits(self, x: paddle.Tensor, next_cell: NextCell) -> paddle.Tensor:
+        """The pass over all layers; ``next_cell(*inputs)`` is the output of the next searched cell."""
 
     @property
     def skip_dropout_prob(self) -> float:
@@ -159,19 +89,56 @@ class Supernet(nn.Layer):
         """
         if grads not in GRADS:
             raise ConfigError(f"grads must be one of {', '.join(GRADS)}, got {grads!r}")
-        if len(mix) != len(self.cells):
-            raise ConfigError(f"the mix has {len(mix)} cells, the supernet {len(self.cells)}")
+        cells = self.searched_cells
+        if len(mix) != len(cells):
+            raise ConfigError(f"the mix has {len(mix)} cells, the supernet {len(cells)}")
         mixes = {id(m): m.detach() if grads == "weights" else m for m in mix}
         held = frozen(list(self.weights().values())) if grads == "arch" else contextlib.nullcontext()
         drop_prob = self.skip_dropout_prob if self.training else 0.0
-        features = {}
+        features: dict[int, paddle.Tensor] = {}
+        order = enumerate(zip(cells, mix, strict=True))
+
+        def next_cell(*inputs: paddle.Tensor) -> paddle.Tensor:
+            index, (cell, m) = next(order)
+            y = cell(*inputs, mixes[id(m)], drop_prob, self.random)
+            if index in taps:
+                features[index] = y
+            return y
+
         with held, running_statistics(track_stats):
-            s0, s1 = self._stem_states(x)
-            for index, (cell, m) in enumerate(zip(self.cells, mix, strict=True)):
-                s0, s1 = s1, cell(s0, s1, mixes[id(m)], drop_prob, self.random)
-                if index in taps:
-                    features[index] = s1
-            return self.classifier(self.global_pooling(s1).flatten(1)), features
+            return self._logits(x, next_cell), features
+
+
+class Supernet(SearchNetwork):
+    """The search network of the DARTS space."""
+
+    def _build(self, spec: SupernetSpec) -> None:
+        width = spec.stem_multiplier * spec.init_channels
+        if spec.stem == "cifar":
+            self.stem = cifar_stem(spec.in_channels, width)
+        else:
+            self.stem0, self.stem1 = imagenet_stems(spec.in_channels, width)
+        c_prev_prev, c_prev, channels = width, width, spec.init_channels
+        reduction_prev = spec.stem == "imagenet"
+        self.cells = nn.LayerList()
+        for kind in spec.kinds:
+            reduction = kind == "reduce"
+            channels = channels * 2 if reduction else channels
+            self.cells.append(DartsCell(spec, c_prev_prev, c_prev, channels, reduction, reduction_prev))
+            reduction_prev = reduction
+            c_prev_prev, c_prev = c_prev, spec.multiplier * channels
+        self.global_pooling = global_pool()
+        self.classifier = linear(c_prev, spec.num_classes)
+
+    @property
+    def searched_cells(self) -> list[SearchCell]:
+        return list(self.cells)
+
+    def _logits(self, x: paddle.Tensor, next_cell: NextCell) -> paddle.Tensor:
+        s0, s1 = self._stem_states(x)
+        for _ in self.cells:
+            s0, s1 = s1, next_cell(s0, s1)
+        return self.classifier(self.global_pooling(s1).flatten(1))
 
     def _stem_states(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
         if self.spec.stem == "cifar":
@@ -181,4 +148,4 @@ class Supernet(nn.Layer):
         return s0, fused.stem(self.stem1, s0)
 
 
-__all__ = ["GRADS", "CellMix", "MixedOp", "SearchCell", "Supernet", "SupernetSpec"]
+__all__ = ["GRADS", "CellMix", "SearchCell", "SearchNetwork", "Supernet", "SupernetSpec"]

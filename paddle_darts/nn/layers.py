@@ -52,13 +52,15 @@ class BatchNorm(nn.BatchNorm2D):
     Paddle accumulates the biased batch variance (PyTorch: the unbiased one, factor n/(n-1) with n = B*H*W) and
     rounds the momentum to float32 even in float64; so the batch statistics are taken from the kernel (momentum 0)
     and averaged here. Outputs and gradients are Paddle's. ``momentum`` 0.9 is PyTorch's 0.1. ``affine=False`` has
-    neither scale nor shift (supernets). With n = 1 Paddle's kernels hand the input through unchanged; the running
+    neither scale nor shift (supernets). One that is not ``tracked`` always uses the statistics of the batch and leaves
+    its running ones alone (PyTorch's ``track_running_stats=False``). With n = 1 Paddle's kernels hand the input through unchanged; the running
     statistics then stay as they are (PyTorch refuses such a batch).
     """
 
     def __init__(self, channels: int, affine: bool = True) -> None:
         attr = None if affine else False
         super().__init__(channels, momentum=MOMENTUM, epsilon=1e-5, weight_attr=attr, bias_attr=attr)
+        self.tracked = True
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         return batch_norm(x, [self])
@@ -73,13 +75,13 @@ def batch_norm(x: paddle.Tensor, norms: Sequence[BatchNorm]) -> paddle.Tensor:
     first = norms[0]
     scale = None if first.weight is None else _join([norm.weight for norm in norms])
     shift = None if first.bias is None else _join([norm.bias for norm in norms])
-    if not first.training:
+    if first.tracked and not first.training:
         mean, variance = _join([norm._mean for norm in norms]), _join([norm._variance for norm in norms])
         return F.batch_norm(x, mean, variance, scale, shift, epsilon=first._epsilon)
     mean, variance = (paddle.zeros([x.shape[1]], first._mean.dtype) for _ in range(2))
     y = F.batch_norm(x, mean, variance, scale, shift, training=True, momentum=0.0, epsilon=first._epsilon)
     n = x.shape[0] * x.shape[2] * x.shape[3]
-    if _track_running_statistics and n > 1:
+    if _track_running_statistics and first.tracked and n > 1:
         statistics = _BatchStatistics() if _collected is None else _collected
         statistics.add(norms, mean, variance, n)
         if _collected is None:

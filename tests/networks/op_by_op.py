@@ -10,7 +10,7 @@ from paddle import nn
 from paddle.nn import functional as F
 
 from paddle_darts.networks import CellMix, Supernet, SupernetSpec
-from paddle_darts.networks.supernet import SearchCell
+from paddle_darts.networks.search_cell import SearchCell
 from paddle_darts.nn.blocks import SwitchedOff, Zero
 
 
@@ -23,6 +23,8 @@ class OpByOp(nn.Layer):
 
     def forward(self, x: paddle.Tensor, mix: list[CellMix]) -> tuple[paddle.Tensor, dict[int, paddle.Tensor]]:
         network, features = self.network, {}
+        if network.spec.space == "nas_bench_201":
+            return self.nas_bench_201(x, iter(mix))
         if network.spec.stem == "cifar":
             s0 = s1 = network.stem(x)
         else:
@@ -33,16 +35,31 @@ class OpByOp(nn.Layer):
             features[index] = s1
         return network.classifier(network.global_pooling(s1).flatten(1)), features
 
+    def nas_bench_201(self, x: paddle.Tensor, mixes) -> tuple[paddle.Tensor, dict[int, paddle.Tensor]]:
+        network, features = self.network, []
+        x = network.stem(x)
+        for cell in network.cells:
+            if isinstance(cell, SearchCell):
+                x = states_op_by_op(network, cell, [x], next(mixes))
+                features.append(x)
+            else:
+                x = cell.downsample(x) + cell.conv_b(cell.conv_a(x))
+        x = F.adaptive_avg_pool2d(network.lastact(x), 1).flatten(1)
+        return network.classifier(x), dict(enumerate(features))
+
 
 def cell_op_by_op(network: Supernet, cell: SearchCell, s0: paddle.Tensor, s1: paddle.Tensor, mix: CellMix):
-    states = [cell.preprocess0(s0), cell.preprocess1(s1)]
-    rows = iter(range(len(cell.edges)))
-    while len(states) < 2 + 1 + max(node for node, _ in cell.edges):
+    return states_op_by_op(network, cell, [cell.preprocess0(s0), cell.preprocess1(s1)], mix)
+
+
+def states_op_by_op(network: Supernet, cell: SearchCell, states: list[paddle.Tensor], mix: CellMix):
+    rows, inputs = iter(range(len(cell.wiring))), len(states)
+    while len(states) < inputs + 1 + max(node for node, _ in cell.wiring):
         total = Zero(2 if cell.reduction else 1)(states[0])
         for source, state in enumerate(states):
             row = next(rows)
-            assert cell.edges[row] == (len(states) - 2, source)
-            active = [not isinstance(op, SwitchedOff) for op in cell._ops[row]._ops]
+            assert cell.wiring[row] == (len(states) - inputs, source)
+            active = [not isinstance(op, SwitchedOff) for op in cell.candidates[row]]
             if mix.active is not None:
                 active = [built and on for built, on in zip(active, mix.active[row], strict=True)]
             if any(active):
@@ -58,7 +75,7 @@ def edge_op_by_op(
     network: Supernet, cell: SearchCell, row: int, x: paddle.Tensor, weights: paddle.Tensor, active: list[bool]
 ) -> paddle.Tensor:
     spec, channels = network.spec, x.shape[1]
-    stride = 2 if cell.reduction and cell.edges[row][1] < 2 else 1
+    stride = 2 if cell.reduction and cell.wiring[row][1] < 2 else 1
     if spec.partial_channels == 1:
         return mixed_op_by_op(network, cell, row, x, weights, active, stride)
     width = channels // spec.partial_channels
@@ -88,7 +105,7 @@ def mixed_op_by_op(
     stride: int,
 ) -> paddle.Tensor:
     total = Zero(stride)(x)
-    for column, op in enumerate(cell._ops[row]._ops):
+    for column, op in enumerate(cell.candidates[row]):
         if isinstance(op, Zero) or not active[column]:
             continue
         y = op(x)
@@ -103,5 +120,5 @@ def mixed_op_by_op(
 
 def random_switches(spec: SupernetSpec, rng: np.random.Generator, share: float = 0.6) -> SupernetSpec:
     """``spec`` with about ``share`` of its candidates built, the others switched off."""
-    shape = (2, spec.num_edges, len(spec.primitives))
+    shape = (len(spec.kind_names), spec.num_edges, len(spec.primitives))
     return replace(spec, switches=(rng.random(shape) < share).tolist())

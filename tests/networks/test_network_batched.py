@@ -22,6 +22,7 @@ from paddle_darts.spaces import SPACES
 from paddle_darts.spaces.darts import OPS
 
 TINY = SupernetSpec(init_channels=2, layers=2, steps=2, multiplier=2, num_classes=3, reductions=(1,))
+NAS_BENCH_201 = SupernetSpec(space="nas_bench_201", init_channels=2, layers=5, num_classes=3)
 SKIP, SEP, NONE = (PRIMITIVES.index(name) for name in ("skip_connect", "sep_conv_3x3", "none"))
 
 
@@ -43,6 +44,8 @@ SPECS = {
     "affine": replace(TINY, affine=True),
     "affine, pools as they are": replace(TINY, affine=True, pool_bn=False),
     "imagenet stem": replace(TINY, stem="imagenet"),
+    "nas_bench_201": NAS_BENCH_201,
+    "nas_bench_201, affine, tracked": replace(NAS_BENCH_201, affine=True, track_running_stats=True),
 }
 
 
@@ -57,7 +60,7 @@ def test_numbers_are_those_of_op_by_op(spec, parts, training):
     size = [3, 3, 8, 8] if len(parts) % 2 else [2, 3, 7, 5]
     if spec.stem == "imagenet":
         size[2:] = 8 * size[2], 8 * size[3] - 7
-    passes = [[random_mix(spec, rng, parts) for _ in range(spec.layers)] for _ in range(2)]
+    passes = [[random_mix(spec, rng, parts) for _ in spec.kinds] for _ in range(2)]
     for step, mix in enumerate(passes):
         if step == 1 and not training:
             network.eval(), reference.eval()
@@ -222,7 +225,7 @@ def test_plans_hold_no_network():
 
 def test_edges_that_a_plan_does_not_know():
     network = build(TINY)
-    network.cells[0].edges = [*network.cells[0].edges[:-1], (0, 2)]
+    network.cells[0].wiring = [*network.cells[0].wiring[:-1], (0, 2)]
     with pytest.raises(ValueError, match="state 2 needs one edge to every later node"):
         network(paddle.ones([1, 3, 4, 4]), [random_mix(TINY, np.random.default_rng(0))] * 2)
 

@@ -20,6 +20,7 @@ from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import trainable
 
 TINY = SupernetSpec(init_channels=2, layers=2, steps=2, multiplier=2, num_classes=3, reductions=(1,))
+NAS_BENCH_201 = SupernetSpec(space="nas_bench_201", init_channels=4, layers=5, num_classes=3)
 WITHOUT_NONE = tuple(PRIMITIVES[1:])
 EXPAND = (
     *("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3"),
@@ -70,6 +71,12 @@ SPECS = {
     "dropout, switches": switched(replace(TINY, skip_dropout=True, reductions=(0, 1), steps=3)),
     "dropout, half": replace(HALF, skip_dropout=True, steps=3, multiplier=2),
     "dropout, half, random": replace(HALF, skip_dropout=True, steps=3, channel_sampling="random"),
+    "nas_bench_201": NAS_BENCH_201,
+    "nas_bench_201, affine, tracked": replace(NAS_BENCH_201, affine=True, track_running_stats=True),
+    "nas_bench_201, switches": switched(NAS_BENCH_201),
+    "nas_bench_201, half": replace(NAS_BENCH_201, partial_channels=2, layers=8),
+    "nas_bench_201, half, random": replace(NAS_BENCH_201, partial_channels=2, channel_sampling="random"),
+    "nas_bench_201, dropout, half": replace(NAS_BENCH_201, partial_channels=2, skip_dropout=True),
 }
 
 
@@ -88,7 +95,7 @@ def test_numbers_are_those_of_op_by_op(spec, parts, implementation):
     for training in (True, False):
         for one in (network, reference):
             one.train() if training else one.eval()
-        mix = [random_mix(spec, rng, parts) for _ in range(spec.layers)]
+        mix = [random_mix(spec, rng, parts) for _ in spec.kinds]
         assert_same_pass(network, reference, paddle.to_tensor(rng.normal(size=size)), mix)
 
 
@@ -100,7 +107,7 @@ def test_partial_gradients(name, grads, implementation):
     reference.set_state_dict(network.state_dict())
     if spec.skip_dropout:
         network.skip_dropout_prob = reference.skip_dropout_prob = 0.4
-    mix = [random_mix(spec, rng, "meo") for _ in range(spec.layers)]
+    mix = [random_mix(spec, rng, "meo") for _ in spec.kinds]
     assert_same_pass(network, reference, paddle.to_tensor(rng.normal(size=[4, 3, 8, 10])), mix, grads)
 
 
@@ -122,10 +129,11 @@ def test_a_cell_is_one_call_of_the_kernels(name, plans):
     network = build(spec)
     if spec.skip_dropout:
         network.skip_dropout_prob = 0.4
-    mix = [random_mix(spec, np.random.default_rng(0), "eo")] * spec.layers
+    mix = [random_mix(spec, np.random.default_rng(0), "eo")] * len(spec.kinds)
     network(paddle.ones([2, 3, 32, 32]), mix)
-    cells = 0 if spec.channel_sampling == "random" else spec.layers
-    assert len(plans) == cells + (2 if spec.stem == "imagenet" else 1)
+    cells = 0 if spec.channel_sampling == "random" else len(spec.kinds)
+    blocks = 2 if spec.space == "nas_bench_201" else 0
+    assert len(plans) == cells + blocks + (2 if spec.stem == "imagenet" else 1)
 
 
 # ------------------------------------------------------------------------------------------ candidates
@@ -327,7 +335,10 @@ def test_the_probability_is_settable_where_there_is_dropout():
         ({"ops": ("skip_connect", "sep_conv_33")}, "unknown operation 'sep_conv_33'; did you mean 'sep_conv_3x3'"),
         ({"ops": ()}, "one or more different operations, got an empty list"),
         ({"ops": ("none", "none")}, "different operations, got none, none"),
-        ({"switches": [[[True] * 8] * 5]}, "5 edges x 8 candidates, got 5 rows of 8$"),
+        (
+            {"switches": [[[True] * 8] * 5]},
+            "5 edges x 8 candidates for each kind of cell .normal, reduce., got 5 rows of 8$",
+        ),
         ({"switches": [[[True] * 8] * 5, [[True] * 7] * 5]}, "got 5 rows of 8 and 5 rows of 7"),
         ({"switches": [[[True] * 8] * 5, [[True] * 8] * 4]}, "got 5 rows of 8 and 4 rows of 8"),
         ({"partial_channels": 0}, "at least 1, got 0"),
