@@ -20,11 +20,12 @@ def _classes() -> dict[str, tuple[int, ...]]:
 def unique_count() -> int:
     """How many of the 15,625 cells are different by `NasBench201Genotype.unique`: 6,466, as in arXiv 2001.00326.
 
-    The published text does not see that a sum of nothings is nothing; a count that does would be lower.
+    The published text keeps a mark for every nothing that is added, so that some cells that compute the same count
+    as different; a count without these marks would be lower.
     """
     return len(_classes())
 
 
 def isomorphic(cell: NasBench201Genotype) -> tuple[int, ...]:
-    """The benchmark's indices, ascending, of all cells that compute the same as ``cell``, itself included."""
+    """The benchmark's indices, ascending, of all cells with the unique text of ``cell``, itself included."""
     return _classes()[cell.unique]

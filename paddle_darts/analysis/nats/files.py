@@ -62,7 +62,11 @@ def write_table(table: NatsTable, path: str | os.PathLike[str]) -> Path:
 
 def official_table(folder: Path, reader: str = "own") -> NatsTable:
     """The papers' convention from the official files: mean over the seeds, full training, all six columns."""
-    accuracy = _own(folder) if reader == "own" else _package(folder)
+    return collect(NATSBench(folder, "tss").accuracy if reader == "own" else _package(folder), str(folder))
+
+
+def collect(accuracy: Callable[[int, str, str], float], name: str) -> NatsTable:
+    """A table from ``accuracy(index, data set, "valid" or "test")``, asked architecture by architecture."""
     count = len(UNIVERSES["tss"])
     values = {column: np.empty(count) for column in COLUMNS}
     for index in range(count):
@@ -70,12 +74,8 @@ def official_table(folder: Path, reader: str = "own") -> NatsTable:
             dataset, _, split = column.rpartition("_")
             values[column][index] = accuracy(index, RECORDED[dataset], split)
         if (index + 1) % 1000 == 0:
-            log.info("%s: %d of %d architectures read", folder, index + 1, count)
-    return NatsTable(values, str(folder))
-
-
-def _own(folder: Path) -> Callable[[int, str, str], float]:
-    return NATSBench(folder, "tss").accuracy
+            log.info("%s: %d of %d architectures read", name, index + 1, count)
+    return NatsTable(values, name)
 
 
 def _package(folder: Path) -> Callable[[int, str, str], float]:
@@ -90,8 +90,11 @@ def _package(folder: Path) -> Callable[[int, str, str], float]:
         trained_on, _ = convention(dataset, split)
         if index not in api.arch2infos_dict:
             api.arch2infos_dict.clear()  # officially every architecture ever asked for is kept
-        info = api.get_more_info(index, trained_on, hp="200", is_random=False)
-        return info[f"{split}-accuracy"]
+        try:
+            info = api.get_more_info(index, trained_on, hp="200", is_random=False)
+            return info[f"{split}-accuracy"]
+        except (AssertionError, KeyError, OSError, ValueError) as error:
+            raise DataError(f"{folder}: nats_bench has no {split} accuracy of {index} on {dataset}: {error}") from error
 
     return accuracy
 
