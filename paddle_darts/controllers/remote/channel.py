@@ -41,7 +41,10 @@ class Channel:
 
     def send(self, message: Any, timeout_s: float) -> None:
         """Signs and sends; OSError when it does not get through within ``timeout_s``."""
-        body = wire.encode(message)
+        self.send_body(wire.encode(message), timeout_s)
+
+    def send_body(self, body: bytes, timeout_s: float) -> None:
+        """:meth:`send` for what is encoded already."""
         mac = _sign(self._key, self._mine, self._sent, body)
         self._sent += 1
         wire.write_frame(self.sock, mac + body, timeout_s)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from paddle_darts.errors import ConfigError
+from paddle_darts.spaces.tokens import RangeTable
 
 MAX_TOKENS = 100_000
 MAX_REQUEST = 100
@@ -28,8 +29,8 @@ class TokenRange:
     """
 
     def __init__(self, table: Any = None) -> None:
-        self.lows, self.highs = _bounds(table)
-        self._length = len(self.highs) if self.highs is not None else None
+        self._table = None if table is None else RangeTable.of(table)
+        self._length = None if self._table is None else len(self._table)
 
     def learn(self, tokens: Sequence[int]) -> None:
         """A proposal of the controller itself: from now on tokens have this length."""
@@ -43,8 +44,7 @@ class TokenRange:
         if self._length is not None and len(value) != self._length:
             raise RequestError(f"{len(value)} tokens; this search has {self._length}")
         for position, token in enumerate(value):
-            low = self.lows[position] if self.lows is not None else 0
-            high = self.highs[position] if self.highs is not None else _BIG
+            low, high = (self._table.lows[position], self._table.highs[position]) if self._table else (0, _BIG)
             if type(token) is not int or not low <= token < high:
                 raise RequestError(
                     f"token {position} is {_short(token)}; an integer from {low} to {high - 1} is allowed"
@@ -84,20 +84,6 @@ def whole_numbers(tokens: Sequence[Any]) -> list[int]:
         return [operator.index(token) for token in tokens]
     except TypeError:
         raise ConfigError(f"tokens must be a sequence of integers, not {_short(tokens)}") from None
-
-
-def _bounds(table: Any) -> tuple[list[int] | None, list[int] | None]:
-    if table is None:
-        return None, None
-    table = list(table)
-    if len(table) == 2 and all(hasattr(side, "__len__") for side in table):
-        lows, highs = (whole_numbers(side) for side in table)
-    else:
-        highs = whole_numbers(table)
-        lows = [0] * len(highs)
-    if not highs or len(lows) != len(highs) or any(low >= high for low, high in zip(lows, highs, strict=True)):
-        raise ConfigError(f"range_table must be (lows, highs) with low < high at every position, not {_short(table)}")
-    return lows, highs
 
 
 def _short(value: Any) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
+from paddle_darts.controllers.base import checked_reward
 from paddle_darts.controllers.errors import ControllerConnectionError, SearchFinished, SearchSpaceExhausted
 from paddle_darts.controllers.remote import wire
 from paddle_darts.controllers.remote.channel import Channel, KeyRefusedError, client_name, introduce, key_bytes
@@ -94,9 +95,7 @@ class ControllerClient:
         given away) or the search was over. ``iter`` is the client's own count of steps. ConfigError when the reward
         is not finite or the server refuses the tokens; to give a proposal up, use :meth:`skip`.
         """
-        score = float(reward)
-        if not math.isfinite(score):
-            raise ConfigError(f"the reward must be a finite number, not {score}; skip() gives a proposal up")
+        score = checked_reward(reward)
         key = tuple(whole_numbers(tokens))
         # Kept until an answer comes, so that a repeated call is known to be a repetition.
         request = self._unanswered.setdefault(key, uuid.uuid4().hex)
