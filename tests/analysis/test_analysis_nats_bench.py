@@ -137,7 +137,7 @@ def test_simulated_training_adds_its_time_up(archive: Path) -> None:
     assert bench.simulate_train_eval(0, "cifar10", hp="12", account_time=False)[3] == total
     bench.reset_time()
     assert bench.used_time == 0
-    with pytest.raises(DataError, match="did you mean 'cifar10'"):
+    with pytest.raises(DataError, match="did you mean cifar10 valid"):
         bench.simulate_train_eval(0, "cifar-10")
 
 

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from paddle_darts.analysis.nats.conventions import CONVENTION, SETS, convention
 from paddle_darts.analysis.nats.records import TRAIN, Records
-from paddle_darts.analysis.nats.sources import Archive, ByBudget, Document, Source
-from paddle_darts.analysis.nats.universe import SIZE, TOPOLOGY, Universe, universe
-from paddle_darts.errors import DataError, GenotypeError, nearest, unknown
+from paddle_darts.analysis.nats.sources import ByBudget, Source, open_source
+from paddle_darts.analysis.nats.universe import SIZE, TOPOLOGY, universe
+from paddle_darts.errors import DataError, GenotypeError
 
 if TYPE_CHECKING:
     from paddle_darts.nn.drop import RandomSource
 
 log = logging.getLogger(__name__)
-
-DATASETS = ("cifar10-valid", "cifar10", "cifar100", "ImageNet16-120")
-#: (data set, set) of the records by what one asks for. "cifar10-valid" is CIFAR-10 trained on half of its images.
-CONVENTION = {
-    ("cifar10", "valid"): ("cifar10-valid", "x-valid"),
-    ("cifar10", "test"): ("cifar10", "ori-test"),
-    ("cifar100", "valid"): ("cifar100", "x-valid"),
-    ("cifar100", "test"): ("cifar100", "x-test"),
-    ("ImageNet16-120", "valid"): ("ImageNet16-120", "x-valid"),
-    ("ImageNet16-120", "test"): ("ImageNet16-120", "x-test"),
-}
-#: The sets behind the "valid-", "test-" and "valtest-" entries of `get_more_info`.
-SETS = {
-    "cifar10-valid": {"valid": "x-valid", "test": "ori-test"},
-    "cifar10": {"test": "ori-test"},
-    "cifar100": {"valid": "x-valid", "test": "x-test", "valtest": "ori-test"},
-    "ImageNet16-120": {"valid": "x-valid", "test": "x-test", "valtest": "ori-test"},
-}
 
 
 class NATSBench:
@@ -187,9 +168,7 @@ class NATSBench:
         One run is drawn at random. Where only the last epoch was validated, the accuracy before it is that of
         validation and test set together, as officially. ``account_time`` adds to :attr:`used_time`.
         """
-        if dataset not in ("cifar10", "cifar100", "ImageNet16-120"):
-            raise DataError(unknown("data set", dataset, ("cifar10", "cifar100", "ImageNet16-120")))
-        trained_on = "cifar10-valid" if dataset == "cifar10" else dataset
+        trained_on, _ = convention(dataset, "valid")
         info = self.get_more_info(arch, trained_on, iepoch, hp)
         validation = info if "valid-accuracy" in info else self.get_more_info(arch, trained_on, None, hp)
         accuracy = info.get("valid-accuracy", info.get("valtest-accuracy"))
@@ -289,38 +268,3 @@ class NATSBench:
         if recorded is None:
             log.warning("the records hold no %s times: they count as nothing", what)
         return recorded or 0.0
-
-
-def open_source(source: Any, space: Universe) -> Source | None:
-    """The records that ``source`` means; see `NATSBench`."""
-    if source is None:
-        return None
-    if isinstance(source, Mapping):
-        return _document(source, space, "document")
-    if not isinstance(source, (str, os.PathLike)):
-        return source
-    path = Path(source)
-    if path.is_dir():
-        return Archive(path, space.architectures())
-    if path.suffix != ".json":
-        raise DataError(f"{path} is neither a folder of the benchmark ('-simple') nor a .json file of records")
-    try:
-        return _document(json.loads(path.read_text(encoding="utf-8")), space, str(path))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: it cannot be read: {error}") from error
-
-
-def _document(document: Any, space: Universe, name: str) -> Document:
-    records = document.get(space.tag) if isinstance(document, Mapping) else None
-    if not isinstance(records, Mapping) or not all(str(index).isdigit() for index in records):
-        raise DataError(f"{name} holds no records of the space {space.tag!r} by index")
-    return Document(records, name)
-
-
-def convention(dataset: str, split: str) -> tuple[str, str]:
-    """(data set, set) of the records that papers report as ``split`` of ``dataset``; DataError if unknown."""
-    if (dataset, split) not in CONVENTION:
-        known = [" ".join(key) for key in CONVENTION]
-        close = nearest(f"{dataset} {split}", known, 1)
-        raise DataError(f"no results of {dataset} {split}{f'; did you mean {close[0]}?' if close else ''}")
-    return CONVENTION[dataset, split]

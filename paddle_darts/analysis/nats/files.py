@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from paddle_darts.analysis.nats.api import DATASETS, NATSBench, convention
+from paddle_darts.analysis.nats.api import NATSBench
+from paddle_darts.analysis.nats.conventions import DATASETS, convention
 from paddle_darts.analysis.nats.table import COLUMNS, TABLE_DATASETS, NatsTable, check_columns
 from paddle_darts.analysis.nats.universe import UNIVERSES
 from paddle_darts.errors import ConfigError, DataError, GenotypeError, unknown

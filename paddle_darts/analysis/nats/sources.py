@@ -7,11 +7,14 @@ the restricted unpickler, so that a file from anywhere can be opened: it holds v
 from __future__ import annotations
 
 import bz2
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from paddle_darts.analysis.nats.records import TRAIN, Curve, Records, Trial
+from paddle_darts.analysis.nats.universe import Universe
 from paddle_darts.errors import DataError
 from paddle_darts.io import unpickle
 
@@ -88,6 +91,32 @@ class Document:
             return {budget: _json_records(record) for budget, record in self._by_index[index].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{self._name}: architecture {index}: {type(error).__name__}: {error}") from error
+
+
+def open_source(source: Any, space: Universe) -> Source | None:
+    """The records that ``source`` means; see `paddle_darts.analysis.NATSBench`."""
+    if source is None:
+        return None
+    if isinstance(source, Mapping):
+        return _document(source, space, "document")
+    if not isinstance(source, (str, os.PathLike)):
+        return source
+    path = Path(source)
+    if path.is_dir():
+        return Archive(path, space.architectures())
+    if path.suffix != ".json":
+        raise DataError(f"{path} is neither a folder of the benchmark ('-simple') nor a .json file of records")
+    try:
+        return _document(json.loads(path.read_text(encoding="utf-8")), space, str(path))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: it cannot be read: {error}") from error
+
+
+def _document(document: Any, space: Universe, name: str) -> Document:
+    records = document.get(space.tag) if isinstance(document, Mapping) else None
+    if not isinstance(records, Mapping) or not all(str(index).isdigit() for index in records):
+        raise DataError(f"{name} holds no records of the space {space.tag!r} by index")
+    return Document(records, name)
 
 
 def read_pickle(path: Path) -> Any:
