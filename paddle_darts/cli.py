@@ -82,6 +82,7 @@ def visualize_command(argv: list[str]) -> int:
     from pathlib import Path
 
     from paddle_darts.analysis import draw_genotype, gif_from_run
+    from paddle_darts.analysis.cells import DOT_TEXT, FORMATS
     from paddle_darts.genotypes import genotype
     from paddle_darts.io.files import exists
 
@@ -91,6 +92,7 @@ def visualize_command(argv: list[str]) -> int:
     parser.add_argument("--arch", dest="arch_flag", metavar="ARCH", help="the same as a flag")
     parser.add_argument("-o", "--output", type=Path, help="folder for the pictures (default: here, or the run's plots)")
     parser.add_argument("--backend", default="auto", choices=["auto", "dot", "networkx"], help="layout program")
+    parser.add_argument("--dot", action="store_true", help="write the text for Graphviz, too (NAME_<kind>.dot)")
     args = parser.parse_args(argv)
     if (args.arch is None) == (args.arch_flag is None):
         parser.error("name one genotype: visualize.py NAME, or visualize.py --arch NAME")
@@ -99,7 +101,8 @@ def visualize_command(argv: list[str]) -> int:
     output = args.output or (run / "plots" if run else Path())
     cell = genotype(args.arch)
     stem = "" if run else cell.name or "genotype"
-    written = draw_genotype(cell, output, stem, backend=args.backend)
+    formats = (*FORMATS, *([DOT_TEXT] if args.dot else []))
+    written = draw_genotype(cell, output, stem, args.backend, formats)
     if run and (run / "alphas.jsonl").is_file():
         written.append(gif_from_run(run))
     print("\n".join(str(path) for path in written))

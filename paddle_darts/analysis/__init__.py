@@ -10,10 +10,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from paddle_darts.analysis.cells import dot_source, draw_cell, draw_genotype, render_cell
-from paddle_darts.analysis.curves import draw_arch_weights, draw_curves, edge_labels
+from paddle_darts.analysis.curves import draw_arch_weights, draw_curves, draw_true_accuracy
 from paddle_darts.analysis.gif import gif_from_run, search_gif
 from paddle_darts.analysis.graph import CellGraph, cell_graph
 from paddle_darts.analysis.heat import draw_probabilities, heatmap
+from paddle_darts.analysis.looks import CellLook, edge_labels, look_of
 from paddle_darts.analysis.plots import refresh_plots
 from paddle_darts.analysis.report import write_report
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CellGraph",
+    "CellLook",
     "NATSBench",
     "NatsTable",
     "cell_graph",
@@ -31,9 +33,11 @@ __all__ = [
     "draw_curves",
     "draw_genotype",
     "draw_probabilities",
+    "draw_true_accuracy",
     "edge_labels",
     "gif_from_run",
     "heatmap",
+    "look_of",
     "read_table",
     "refresh_plots",
     "render_cell",

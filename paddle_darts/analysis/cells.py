@@ -13,13 +13,13 @@ from paddle_darts.analysis.graph import CellGraph, cell_graph
 from paddle_darts.analysis.layered import draw_layered
 from paddle_darts.analysis.palette import FAINT, INK, op_style
 from paddle_darts.errors import ConfigError, unknown
-from paddle_darts.genotypes import KINDS
 from paddle_darts.io.files import write_atomic
 
 log = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "dot", "networkx")
 FORMATS = ("svg", "png")
+DOT_TEXT = "dot"  # the source of the picture for Graphviz; writing it needs no program
 _warned_no_dot = False
 
 
@@ -31,28 +31,37 @@ def draw_cell(
     caption: str | None = None,
     backend: str = "auto",
 ) -> list[Path]:
-    """Draw one cell to ``path`` + ".svg" / ".png" and return the files written.
+    """Draw one cell to ``path`` + ".svg" / ".png" (/ ".dot" on request) and return the files written.
 
-    ``backend`` is "dot" (Graphviz), "networkx" (no program needed) or "auto": Graphviz where its ``dot``
-    program is installed. Raises ConfigError for an unknown kind, format or backend.
+    ``formats`` are names of `FORMATS`, or "dot" for the Graphviz text of the cell. ``backend`` is "dot" (Graphviz),
+    "networkx" (no program needed) or "auto": Graphviz where its ``dot`` program is installed. Raises ConfigError for
+    an unknown kind, format or backend.
     """
     formats = list(formats)
     for name in formats:
-        if name not in FORMATS:
-            raise ConfigError(unknown("picture format", name, FORMATS))
+        if name not in (*FORMATS, DOT_TEXT):
+            raise ConfigError(unknown("picture format", name, (*FORMATS, DOT_TEXT)))
     graph = cell_graph(genotype, kind)
     base = Path(path)
-    targets = [base.with_name(f"{base.name}.{name}") for name in formats]
-    if choose_backend(backend) == "dot":
-        for target, name in zip(targets, formats, strict=True):
-            # In SVG the unit is the point whatever the resolution; another one only cuts the picture off.
-            source = dot_source(graph, caption, dpi=144 if name == "png" else None)
-            write_atomic(target, lambda part, name=name, dot=source: part.write_bytes(dot.pipe(format=name)))
-        return targets
-    figure = draw_layered(graph, caption)
-    for target, name in zip(targets, formats, strict=True):
-        write_atomic(target, lambda part, name=name: figure.savefig(part, format=name, dpi=144))
-    return targets
+    draw = _with_dot if choose_backend(backend) == "dot" else _with_matplotlib
+    return [_write(draw, graph, caption, base.with_name(f"{base.name}.{name}"), name) for name in formats]
+
+
+def _write(draw: Any, graph: CellGraph, caption: str | None, target: Path, name: str) -> Path:
+    if name == DOT_TEXT:
+        return write_atomic(target, lambda part: part.write_text(dot_source(graph, caption).source, "utf-8"))
+    return write_atomic(target, lambda part: part.write_bytes(draw(graph, caption, name)))
+
+
+def _with_dot(graph: CellGraph, caption: str | None, name: str) -> bytes:
+    # In SVG the unit is the point whatever the resolution; another one only cuts the picture off.
+    return dot_source(graph, caption, dpi=144 if name == "png" else None).pipe(format=name)
+
+
+def _with_matplotlib(graph: CellGraph, caption: str | None, name: str) -> bytes:
+    buffer = io.BytesIO()
+    draw_layered(graph, caption).savefig(buffer, format=name, dpi=144)
+    return buffer.getvalue()
 
 
 def render_cell(genotype: Any, kind: str, backend: str = "auto", dpi: int = 144) -> Any:
@@ -70,12 +79,21 @@ def render_cell(genotype: Any, kind: str, backend: str = "auto", dpi: int = 144)
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
 
 
-def draw_genotype(genotype: Any, directory: str | Path, stem: str = "", backend: str = "auto") -> list[Path]:
-    """Draw both cells: normal.svg, normal.png, reduce.svg and reduce.png, after ``stem`` + "_" when given."""
-    written: list[Path] = []
-    for kind in KINDS:
+def draw_genotype(
+    genotype: Any,
+    directory: str | Path,
+    stem: str = "",
+    backend: str = "auto",
+    formats: Iterable[str] = FORMATS,
+) -> list[Path]:
+    """Draw every kind of cell: normal.svg, normal.png, reduce.svg, ... or cell.svg, cell.png.
+
+    The names follow ``stem`` + "_" when given; ``formats`` and ``backend`` are those of :func:`draw_cell`.
+    """
+    formats, written = list(formats), []
+    for kind in genotype.kinds:
         name = f"{stem}_{kind}" if stem else kind
-        written += draw_cell(genotype, kind, Path(directory) / name, backend=backend)
+        written += draw_cell(genotype, kind, Path(directory) / name, formats, backend=backend)
     return written
 
 
@@ -115,15 +133,16 @@ def dot_source(graph: CellGraph, caption: str | None = None, dpi: int | None = N
         if arrow.op is None:
             digraph.edge(arrow.source, arrow.target, color=FAINT, penwidth="1.1")
             continue
-        look = op_style(arrow.op)
+        look = arrow.line
         label = graphviz.escape(f" {arrow.op} ")
         digraph.edge(
             arrow.source,
             arrow.target,
             label=label,
             color=look.colour,
-            fontcolor=look.colour,
+            fontcolor=op_style(arrow.op).colour,
             penwidth=str(look.width),
             style=look.dash,
+            **({"weight": str(arrow.weight)} if arrow.weight > 1 else {}),
         )
     return digraph

@@ -10,8 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paddle_darts.analysis.curves import PANELS, epochs_of, labels_of, matrix, number
+from paddle_darts.analysis.curves import labels_of, matrix
+from paddle_darts.analysis.looks import cell_title, look_of
 from paddle_darts.analysis.palette import line_dash, op_style
+from paddle_darts.analysis.panels import Panel, curve_panels, epochs_of, number, true_panels
 
 WIDTH, HEIGHT = 400, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 10, 12, 30
@@ -20,26 +22,20 @@ _SMALL_POINTS = 120  # a small plot is about this many pixels wide; more points 
 
 
 def line_charts(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One chart per panel of :data:`curves.PANELS` that has any value, ready for the template."""
-    epochs = epochs_of(history)
-    charts = []
-    for title, unit, series in PANELS:
-        lines = [
-            {
-                "label": label,
-                "dash": _DASH[dash],
-                "style": index,
-                "values": [number(row.get(key)) for row in history],
-            }
-            for index, (key, label, _, dash) in enumerate(series)
-        ]
-        lines = [line for line in lines if not all(map(math.isnan, line["values"]))]
-        if lines:
-            charts.append(_chart(title, unit, epochs, lines))
-    return charts
+    """One chart per panel of :func:`panels.curve_panels`, ready for the template."""
+    return [_chart(panel, epochs_of(history)) for panel in curve_panels(history)]
 
 
-def _chart(title: str, unit: str, epochs: list[float], lines: list[dict[str, Any]]) -> dict[str, Any]:
+def true_charts(history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same for :func:`panels.true_panels`: what a table knows of the architecture of every epoch."""
+    return [_chart(panel, epochs_of(history)) for panel in true_panels(history)]
+
+
+def _chart(panel: Panel, epochs: list[float]) -> dict[str, Any]:
+    lines: list[dict[str, Any]] = [
+        {"label": line.label, "dash": _DASH[line.dash], "style": line.style, "values": line.values}
+        for line in panel.lines
+    ]
     known = [value for line in lines for value in line["values"] if not math.isnan(value)]
     yticks = ticks(min(known), max(known), 5)
     low, high = min(yticks[0], *known), max(yticks[-1], *known)
@@ -65,16 +61,16 @@ def _chart(title: str, unit: str, epochs: list[float], lines: list[dict[str, Any
                 "label": line["label"],
                 "style": line["style"],
                 "y": [None if math.isnan(v) else y(v) for v in line["values"]],
-                "text": [None if math.isnan(v) else _reading(v, unit) for v in line["values"]],
+                "text": [None if math.isnan(v) else _reading(v, panel.unit) for v in line["values"]],
             }
             for line in lines
         ],
     }
     ends = [(line["label"], [v for v in line["values"] if not math.isnan(v)]) for line in lines]
-    spoken = "; ".join(f"{name} from {_reading(v[0], unit)} to {_reading(v[-1], unit)}" for name, v in ends)
+    spoken = "; ".join(f"{name} from {_reading(v[0], panel.unit)} to {_reading(v[-1], panel.unit)}" for name, v in ends)
     return {
-        "title": title + (f" ({unit})" if unit else ""),
-        "description": f"{title} over {len(epochs)} epochs: {spoken}",
+        "title": panel.heading,
+        "description": f"{panel.title} over {len(epochs)} epochs: {spoken}",
         "lines": lines,
         "hover": hover,
         "xticks": [(x(t), f"{t:g}") for t in ticks(first, last, 5, whole=True) if first <= t <= last],
@@ -103,8 +99,8 @@ def ticks(low: float, high: float, count: int, whole: bool = False) -> list[floa
 def weight_cells(rows: Sequence[Mapping[str, Any]], genotype: Any) -> list[dict[str, Any]]:
     """Per cell kind: the latest architecture weights as a coloured table, and a small chart per edge.
 
-    ``rows`` are those of ``alphas.jsonl``. The operations that the two-cell ``genotype`` (or None) keeps are
-    marked in the table.
+    ``rows`` are those of ``alphas.jsonl``. The operations that ``genotype`` (or None) keeps are marked in the
+    table.
     """
     rows = [row for row in rows if row.get("probabilities") and row.get("ops")]
     if not rows:
@@ -140,7 +136,7 @@ def weight_cells(rows: Sequence[Mapping[str, Any]], genotype: Any) -> list[dict[
                     "paths": [_small_path([t[index][k] for t in past], peak) for k in range(len(ops))],
                 }
             )
-        cells.append({"kind": str(kind), "edges": edges, "top": f"{top:.2f}", "peak": f"{peak:.2f}"})
+        cells.append({"title": cell_title(str(kind)), "edges": edges, "top": f"{top:.2f}", "peak": f"{peak:.2f}"})
     return cells
 
 
@@ -169,16 +165,12 @@ def _small_path(values: list[float], peak: float) -> str:
 
 
 def _kept(genotype: Any, kind: str, edges: int) -> set[tuple[int, str]]:
-    """(row, operation) of the genotype's edges, when the rows are those of a cell with two inputs."""
-    if genotype is None or kind not in ("normal", "reduce"):
+    """(row, operation) of the genotype's edges, when the rows are those of such a cell."""
+    ends = look_of(genotype).edges(edges) if genotype is not None and kind in genotype.kinds else None
+    if ends is None:
         return set()
-    rows: dict[tuple[int, int], int] = {}  # (source, target) -> row, for as many nodes as there are rows
-    target = 2
-    while len(rows) < edges:
-        rows |= {(source, target): len(rows) + source for source in range(target)}
-        target += 1
+    rows = {end: row for row, end in enumerate(ends)}
     links = genotype.links(kind)
-    same_nodes = genotype.sparse or len(genotype.nodes(kind)) == target - 2
-    if len(rows) > edges or not same_nodes or any((link.source, link.target) not in rows for link in links):
+    if any((link.source, link.target) not in rows for link in links):
         return set()
     return {(rows[link.source, link.target], link.op) for link in links}

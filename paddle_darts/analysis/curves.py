@@ -8,68 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from paddle_darts.analysis.looks import cell_title, edge_labels
 from paddle_darts.analysis.palette import FAINT, INK, line_dash, op_style
+from paddle_darts.analysis.panels import Panel, curve_panels, epochs_of, number, true_panels
 from paddle_darts.io.files import write_atomic
-
-# (title, unit, [(history key, label, colour, dash)]); the order is that of the panels.
-PANELS: tuple[tuple[str, str, tuple[tuple[str, str, str, str], ...]], ...] = (
-    ("Loss", "", (("train_loss", "train", "#0067a5", "solid"), ("valid_loss", "valid", "#b4500b", "dashed"))),
-    (
-        "Accuracy",
-        "%",
-        (
-            ("train_top1", "train", "#0067a5", "solid"),
-            ("valid_top1", "valid", "#b4500b", "dashed"),
-            ("test_top1", "test", "#00745a", "dashdot"),
-        ),
-    ),
-    (
-        "Share of skip connections",
-        "",
-        (
-            ("skip_share", "normal cell", "#0067a5", "solid"),
-            ("skip_share_reduce", "reduction cell", "#b4500b", "dashed"),
-        ),
-    ),
-    ("Learning rate", "", (("lr", "learning rate", "#5a4fb0", "solid"),)),
-)
-
-
-def number(value: Any) -> float:
-    """A finite number as a float, anything else (None, text, NaN) as NaN."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        return math.nan
-    return float(value)
-
-
-def epochs_of(history: Sequence[Mapping[str, Any]]) -> list[float]:
-    """The epoch of every row; a row without one stands at its position."""
-    numbers = [number(row.get("epoch")) for row in history]
-    return [float(i) if math.isnan(epoch) else epoch for i, epoch in enumerate(numbers)]
-
-
-def edge_labels(count: int) -> list[str]:
-    """Names of the ``count`` rows of an architecture matrix.
-
-    2 + 3 + ... rows are those of a cell with two inputs (``c_{k-2} → 0``), 1 + 2 + ... rows those of a cell
-    with one input (NAS-Bench-201, ``0 → 1``); for other counts the rows are only numbered.
-    """
-    for first in (2, 1):
-        labels: list[str] = []
-        states = ["c_{k-2}", "c_{k-1}"] if first == 2 else ["0"]
-        while len(labels) < count:
-            name = str(len(states) - 2) if first == 2 else str(len(states))
-            labels += [f"{state} → {name}" for state in states]
-            states.append(name)
-        if len(labels) == count:
-            return labels
-    return [f"edge {row}" for row in range(count)]
 
 
 def matrix(probabilities: Sequence[Sequence[Any]], ops: int) -> np.ndarray:
@@ -82,37 +29,45 @@ def matrix(probabilities: Sequence[Sequence[Any]], ops: int) -> np.ndarray:
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]], directory: str | Path) -> list[Path]:
-    """Write curves.svg and curves.png: loss, accuracy (percent) and learning rate over epochs.
+    """Write curves.svg and curves.png: loss, accuracy (percent), skip connections and learning rate over epochs.
 
     Rows may lack any value (None or no key); a panel without any value is left out, and with no panel at all
     nothing is written.
     """
-    epochs = epochs_of(history)
-    panels = []
-    for title, unit, series in PANELS:
-        found = [(label, [number(row.get(key)) for row in history], c, d) for key, label, c, d in series]
-        found = [line for line in found if not all(map(math.isnan, line[1]))]
-        if found:
-            panels.append((title, unit, found))
+    return _draw_panels(curve_panels(history), epochs_of(history), Path(directory) / "curves")
+
+
+def draw_true_accuracy(history: Sequence[Mapping[str, Any]], directory: str | Path) -> list[Path]:
+    """Write true_accuracy.svg and true_accuracy.png: what a table knows of the architecture of every epoch.
+
+    One panel per ``true_<column>`` of the history, with the best possible as a dashed line where it is known, and one
+    of the percentiles. Nothing is written for a run without such values.
+    """
+    return _draw_panels(true_panels(history), epochs_of(history), Path(directory) / "true_accuracy")
+
+
+def _draw_panels(panels: list[Panel], epochs: list[float], base: Path) -> list[Path]:
+    """The panels side by side; nothing when there is none."""
     if not panels:
         return []
     figure = _figure(4.6 * len(panels), 3.3)
-    for column, (title, unit, found) in enumerate(panels):
+    for column, panel in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), column + 1)
-        for label, values, colour, dash in found:
+        for line in panel.lines:
             # Values that were not due are skipped, not drawn as gaps: validation may come every few epochs.
-            known = [(x, y) for x, y in zip(epochs, values, strict=True) if not math.isnan(y)]
-            dots = {"marker": "o", "markersize": 3.5} if len(known) < min(12, len(values)) else {}
-            axes.plot(*zip(*known, strict=True), color=colour, linestyle=dash, linewidth=1.8, label=label, **dots)
-        axes.set_title(title + (f" ({unit})" if unit else ""), loc="left", color=INK, fontsize=11)
+            known = [(x, y) for x, y in zip(epochs, line.values, strict=True) if not math.isnan(y)]
+            dots = {"marker": "o", "markersize": 3.5} if len(known) < min(12, len(line.values)) else {}
+            look = {"color": line.colour, "linestyle": line.dash, "linewidth": 1.8, "label": line.label}
+            axes.plot(*zip(*known, strict=True), **look, **dots)
+        axes.set_title(panel.heading, loc="left", color=INK, fontsize=11)
         axes.set_xlabel("epoch", color=INK)
         axes.locator_params(axis="x", integer=True)
         axes.grid(True, color="#e5e7eb", linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
-        if len(found) > 1:
+        if len(panel.lines) > 1:
             axes.legend(frameon=False, fontsize=9)
     figure.set_layout_engine("tight")
-    return _save(figure, Path(directory) / "curves", ("svg", "png"))
+    return _save(figure, base, ("svg", "png"))
 
 
 def draw_arch_weights(rows: Sequence[Mapping[str, Any]], directory: str | Path) -> list[Path]:
@@ -137,7 +92,7 @@ def draw_arch_weights(rows: Sequence[Mapping[str, Any]], directory: str | Path) 
         bottom -= share
         axes = figure.add_axes((0.01, bottom, 0.98, share), xlim=(-0.12, columns), ylim=(-depth, 0.34))
         axes.set_axis_off()
-        axes.text(0, 0.22, f"{kind} cell", color=INK, fontsize=12, fontweight="bold", va="center")
+        axes.text(0, 0.22, cell_title(kind), color=INK, fontsize=12, fontweight="bold", va="center")
         _edge_plots(axes, _history_of(rows, kind, ops), rows[-1], kind, ops, columns)
     _legend(figure, ops)
     return _save(figure, Path(directory) / "arch_weights", ("svg", "png"))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from paddle_darts.analysis.curves import number
+from paddle_darts.analysis.panels import History, column_title, number, true_columns, true_fact
 
 # (history key, heading); other keys with plain values follow under their own names.
 _COLUMNS = (
@@ -93,7 +93,7 @@ def epoch_table(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         key: str(key).replace("_", " ").capitalize()
         for row in history
         for key, value in row.items()
-        if key not in known and key != "genotype" and isinstance(value, str | int | float)
+        if key not in known and _has_column(key) and isinstance(value, str | int | float)
     }
     columns = {**known, **others}
     columns = {key: label for key, label in columns.items() if any(row.get(key) is not None for row in history)}
@@ -114,6 +114,26 @@ def epoch_table(history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _has_column(key: str) -> bool:
+    """The genotype only changes or not, and the best of a table is the same in all epochs."""
+    return key != "genotype" and (true_fact(key) or ("", ""))[1] != "best"
+
+
+def true_table(history: History) -> list[list[str]]:
+    """What a table knows of the latest architecture: column, accuracy, rank, percentile and the best possible.
+
+    A row per column of the table; the latest architecture is that of the last epoch with one.
+    """
+    rows = []
+    for column in true_columns(history):
+        key = f"true_{column}"
+        known = [row for row in history if not math.isnan(number(row.get(key)))]
+        last = known[-1] if known else {}
+        keys = (key, f"{key}_rank", f"{key}_percentile", f"{key}_best")
+        rows.append([column_title(column), *(plain(k, last.get(k)) for k in keys)])
+    return rows
+
+
 def plain(key: str, value: Any) -> str:
     """A value of the history or the result as short text; an empty one when it was not due."""
     if value is None:
@@ -124,7 +144,9 @@ def plain(key: str, value: Any) -> str:
         return format(value, _FORMATS[key])
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.2f}" if "top" in key or "acc" in key else f"{value:.4f}" if "loss" in key else f"{value:.5g}"
+    if "top" in key or "acc" in key or true_fact(key):
+        return f"{value:.2f}"
+    return f"{value:.4f}" if "loss" in key else f"{value:.5g}"
 
 
 def flat(document: Any, prefix: str = "") -> list[tuple[str, str]]:

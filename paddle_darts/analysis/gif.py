@@ -1,4 +1,4 @@
-"""The search as an animation: one frame per epoch with both cells and that epoch's numbers."""
+"""The search as an animation: one frame per epoch with its cells and that epoch's numbers."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from paddle_darts.analysis.cells import render_cell
+from paddle_darts.analysis.graph import cell_graph
+from paddle_darts.analysis.looks import cell_title
 from paddle_darts.analysis.palette import FAINT, INK, NODE_FILL, OUTPUT_FILL, line_colours
 from paddle_darts.analysis.stored import as_genotype
 from paddle_darts.errors import RunError
+from paddle_darts.genotypes import KINDS
 from paddle_darts.io.files import read_rows, write_atomic
 
 SIZE = (1300, 700)
 _RED = "#c81e1e"
 _CAPTION_TOP = 640
-# kind -> (first row, last row) of its half; the reduction cell is on top as in Paddle's animation.
-_HALVES = {"reduce": (34, 318), "normal": (352, 636)}
+_FIRST_ROW, _LAST_ROW, _BETWEEN = 34, 636, 34  # of the cells; above each is room for its name
 _LAST_FRAME_SECONDS = 4.0
 
 
@@ -37,7 +39,8 @@ def search_gif(
     if not frames:
         raise RunError("there are no epochs to animate yet")
     drawn: dict[Any, Any] = {}
-    pictures = [_frame(row, drawn, backend) for row in frames]
+    kinds = next((row["genotype"].kinds for row in frames if row.get("genotype") is not None), KINDS)
+    pictures = [_frame(row, _bands(kinds), drawn, backend) for row in frames]
     milliseconds = [round(1000 * seconds_per_frame)] * len(pictures)
     milliseconds[-1] = max(milliseconds[-1], round(1000 * _LAST_FRAME_SECONDS))
 
@@ -57,28 +60,36 @@ def gif_from_run(run_dir: str | Path, seconds_per_frame: float = 1.0) -> Path:
     rows = read_rows(run_dir / "history.jsonl")
     frames = [{**row, "genotype": as_genotype(row.get("genotype"))} for row in rows]
     if not any(frame["genotype"] for frame in frames):
-        raise RunError(f"{run_dir / 'history.jsonl'} holds no epoch with a two-cell genotype to animate")
+        raise RunError(f"{run_dir / 'history.jsonl'} holds no epoch with a genotype to animate")
     return search_gif(frames, run_dir / "plots" / "search.gif", seconds_per_frame)
 
 
-def _frame(row: dict[str, Any], drawn: dict[Any, Any], backend: str) -> Any:
+def _bands(kinds: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """kind -> (first row, last row) of its part; the reduction cell is on top as in Paddle's animation."""
+    height = (_LAST_ROW - _FIRST_ROW + _BETWEEN) // len(kinds)
+    tops = [_FIRST_ROW + height * i for i in range(len(kinds))]
+    return {kind: (top, top + height - _BETWEEN) for kind, top in zip(reversed(kinds), tops, strict=True)}
+
+
+def _frame(row: dict[str, Any], bands: dict[str, tuple[int, int]], drawn: dict[Any, Any], backend: str) -> Any:
     from PIL import Image, ImageDraw
 
     genotype = row.get("genotype")
     image = Image.new("RGB", SIZE, "white")
     pen = ImageDraw.Draw(image)
-    for kind, (top, bottom) in _HALVES.items():
-        pen.text((24, top - 24), f"{kind} cell", fill=FAINT, font=_font(17))
+    for kind, (top, bottom) in bands.items():
+        pen.text((24, top - 24), cell_title(kind), fill=FAINT, font=_font(17))
         if genotype is None:
             text = "no genotype was derived at this epoch"
             pen.text((SIZE[0] / 2, (top + bottom) / 2), text, fill=FAINT, font=_font(20), anchor="mm")
             continue
-        key = (kind, *map(tuple, getattr(genotype, kind)), *getattr(genotype, f"{kind}_concat"))
+        key = cell_graph(genotype, kind)
         if key not in drawn:
             drawn[key] = _cell_picture(genotype, kind, (SIZE[0] - 60, bottom - top), backend)
         cell = drawn[key]
         image.paste(cell, ((SIZE[0] - cell.width) // 2, top + (bottom - top - cell.height) // 2))
-    pen.line((140, 338, SIZE[0] - 24, 338), fill="#e5e7eb")
+    for top, _ in list(bands.values())[1:]:
+        pen.line((140, top - 14, SIZE[0] - 24, top - 14), fill="#e5e7eb")
     _caption(pen, row)
     return image.quantize(palette=_palette(), dither=Image.Dither.NONE)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from paddle_darts.analysis.curves import labels_of, matrix
+from paddle_darts.analysis.looks import cell_title
 from paddle_darts.analysis.palette import FAINT, INK
 from paddle_darts.io.files import write_atomic
 
@@ -63,7 +64,7 @@ def draw_probabilities(row: Mapping[str, Any], path: str | Path) -> list[Path]:
     if not ops or not tables:
         return []
     maps = [
-        heatmap(table, labels_of(row, kind, len(table)), ops, f"{kind} cell, epoch {row.get('epoch', '?')}")
+        heatmap(table, labels_of(row, kind, len(table)), ops, f"{cell_title(kind)}, epoch {row.get('epoch', '?')}")
         for kind, table in tables.items()
     ]
     sheet = Image.new("RGB", (max(m.shape[1] for m in maps), sum(m.shape[0] for m in maps)), "white")

@@ -42,7 +42,8 @@ def layered_layout(graph: CellGraph) -> Layout:
             rank[node.name] = 0
         elif not skeleton.in_degree(node.name) and node.role == "node":
             rank[node.name] = 2  # a node that nothing feeds stands with the first ones, not with the inputs
-    rank["c_{k}"] = max(2, *(r + 2 for name, r in rank.items() if name != "c_{k}"))
+    output = next(node.name for node in graph.nodes if node.role == "output")
+    rank[output] = max(2, *(r + 2 for name, r in rank.items() if name != output))
 
     points = nx.Graph()
     for node in graph.nodes:
@@ -52,7 +53,7 @@ def layered_layout(graph: CellGraph) -> Layout:
         between = range(rank[arrow.source] + 1, rank[arrow.target])
         chain = [arrow.source, *((index, layer) for layer in between), arrow.target]
         points.add_nodes_from(((index, layer), {"layer": layer}) for layer in between)
-        nx.add_path(points, chain)
+        nx.add_path(points, chain, weight=arrow.weight)
         chains.append(chain)
     layers: dict[int, list[Any]] = {}
     for point, layer in points.nodes(data="layer"):
@@ -72,7 +73,7 @@ def _spread(points: Any, layers: dict[int, list[Any]]) -> dict[Any, float]:
             ahead = layer + 1 if backwards else layer - 1
             near = {p: [q for q in points[p] if rank[q] == ahead] for p in layers[layer]}
             layers[layer].sort(key=lambda p: -height[p])
-            height.update(_place(layers[layer], near, height, reorder=True))
+            height.update(_place(points, layers[layer], near, height, reorder=True))
         crossings = _crossings(points, height)
         if crossings < fewest:
             best, fewest = dict(height), crossings
@@ -81,19 +82,26 @@ def _spread(points: Any, layers: dict[int, list[Any]]) -> dict[Any, float]:
     for sweep in range(12):  # both neighbours pull now, which straightens long arrows
         for layer in sorted(layers, reverse=bool(sweep % 2)):
             near = {p: list(points[p]) for p in layers[layer]}
-            best.update(_place(layers[layer], near, best, reorder=False))
+            best.update(_place(points, layers[layer], near, best, reorder=False))
     return best
 
 
-def _place(layer: list[Any], near: dict[Any, list[Any]], height: dict[Any, float], reorder: bool) -> dict[Any, float]:
-    """New heights of one rank: the mean of each point's neighbours, then pushed apart if too close."""
-    wish = {p: sum(height[q] for q in near[p]) / len(near[p]) if near[p] else height[p] for p in layer}
+def _place(
+    points: Any, layer: list[Any], near: dict[Any, list[Any]], height: dict[Any, float], reorder: bool
+) -> dict[Any, float]:
+    """New heights of one rank: the weighted mean of each point's neighbours, then pushed apart if too close."""
+    pull = {p: {q: points.edges[p, q]["weight"] for q in near[p]} for p in layer}
+    wish = {
+        p: sum(w * height[q] for q, w in pull[p].items()) / sum(pull[p].values()) if pull[p] else height[p]
+        for p in layer
+    }
     if reorder:
         layer.sort(key=lambda p: -wish[p])
-    centre = sum(wish[p] for p in layer) / len(layer)
+    hold = {p: max(pull[p].values(), default=1) for p in layer}  # who yields least when a rank is spread
+    centre = sum(hold[p] * wish[p] for p in layer) / sum(hold.values())
     for above, below in itertools.pairwise(layer):
         wish[below] = min(wish[below], wish[above] - _ROW)
-    shift = centre - sum(wish[p] for p in layer) / len(layer)
+    shift = centre - sum(hold[p] * wish[p] for p in layer) / sum(hold.values())
     return {p: wish[p] + shift for p in layer}
 
 
@@ -125,7 +133,7 @@ def draw_layered(graph: CellGraph, caption: str | None = None) -> Any:
 
     role = {node.name: node.role for node in graph.nodes}
     for arrow, chain in zip(graph.arrows, layout.chains, strict=True):
-        look = op_style(arrow.op) if arrow.op is not None else None
+        look = arrow.line if arrow.op is not None else None
         path = _smooth([layout.place[p] for p in chain], _WIDTH[role[arrow.source]], _WIDTH[role[arrow.target]])
         style = {"color": look.colour, "linewidth": look.width} if look else {"color": FAINT, "linewidth": 1.0}
         dashes = look.dash if look else "solid"
@@ -137,7 +145,8 @@ def draw_layered(graph: CellGraph, caption: str | None = None) -> Any:
             spots = chain[1:-1:2]
             x, y = layout.place[spots[(len(spots) - 1) // 2]]
             ground = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
-            axes.text(x, y, arrow.op, color=look.colour, fontsize=9, ha="center", va="center", bbox=ground, zorder=4)
+            ink = op_style(arrow.op).colour
+            axes.text(x, y, arrow.op, color=ink, fontsize=9, ha="center", va="center", bbox=ground, zorder=4)
     for node in graph.nodes:
         x, y = layout.place[node.name]
         width = _WIDTH[node.role]

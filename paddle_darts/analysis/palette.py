@@ -26,6 +26,7 @@ class OpStyle:
 # kernel of a family is darker and thicker, so that greyscale print still tells it from the small one.
 _FAMILIES: tuple[tuple[str, tuple[str, str], tuple[str, str]], ...] = (
     ("sep_conv", ("#0067a5", "#5db4f0"), ("#003a63", "#a9d6f7")),
+    ("nor_conv", ("#0067a5", "#5db4f0"), ("#003a63", "#a9d6f7")),
     ("dil_conv", ("#b4500b", "#f5a05a"), ("#713000", "#fbcb9f")),
     ("max_pool", ("#8c3a84", "#d98bd2"), ("#6b2a66", "#e8b5e3")),
     ("avg_pool", ("#5a4fb0", "#a9a1f5"), ("#40388a", "#cbc6fa")),
@@ -41,6 +42,9 @@ _OTHERS = (
     ("#81411b", "#e2a27c"),
 )
 _NONE = OpStyle("#6b7280", "#9aa4b2", 1.2, "dashed")
+#: A line that stands back behind the others.
+FAINT_LINE = OpStyle(FAINT, FAINT, 1.0, "dotted")
+_LARGE = {"nor_conv": 3}  # the kernel size from which on a family counts as large; 5 for the others
 _KERNEL = re.compile(r"(\d+)x\d+")
 
 
@@ -49,13 +53,13 @@ def op_style(op: str) -> OpStyle:
     if op in ("none", "zero", "zeroize"):
         return _NONE
     kernel = _KERNEL.search(op)
-    large = kernel is not None and int(kernel.group(1)) >= 5
+    size = int(kernel.group(1)) if kernel else 0
     for prefix, small_colours, large_colours in _FAMILIES:
         if op.startswith(prefix):
-            colours = large_colours if large else small_colours
-            return OpStyle(*colours, width=2.6 if large else 1.6)
+            large = size >= _LARGE.get(prefix, 5)
+            return OpStyle(*(large_colours if large else small_colours), width=2.6 if large else 1.6)
     spare = _OTHERS[zlib.crc32(op.encode()) % len(_OTHERS)]
-    return OpStyle(*spare, width=2.6 if large else 1.6)
+    return OpStyle(*spare, width=2.6 if size >= 5 else 1.6)
 
 
 def line_colours() -> list[str]:

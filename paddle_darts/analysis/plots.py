@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from paddle_darts.analysis.cells import draw_genotype
-from paddle_darts.analysis.curves import draw_arch_weights, draw_curves
+from paddle_darts.analysis.cells import FORMATS, draw_genotype
+from paddle_darts.analysis.curves import draw_arch_weights, draw_curves, draw_true_accuracy
 from paddle_darts.analysis.gif import gif_from_run
 from paddle_darts.analysis.heat import draw_probabilities
+from paddle_darts.analysis.looks import ALL_KINDS
 from paddle_darts.analysis.stored import as_genotype
 from paddle_darts.errors import RunError
 from paddle_darts.io.files import read_json, read_rows, write_json
 
 _STAMP = ".drawn.json"
-_CELL_FILES = ("normal.svg", "normal.png", "reduce.svg", "reduce.png")
 
 
 def refresh_plots(run_dir: str | Path, final: bool = False) -> list[Path]:
@@ -27,7 +28,8 @@ def refresh_plots(run_dir: str | Path, final: bool = False) -> list[Path]:
     run_dir = Path(run_dir)
     plots = run_dir / "plots"
     written = _draw_cells(run_dir, plots)
-    written += draw_curves(read_rows(run_dir / "history.jsonl"), plots)
+    history = read_rows(run_dir / "history.jsonl")
+    written += draw_curves(history, plots) + draw_true_accuracy(history, plots)
     alphas = read_rows(run_dir / "alphas.jsonl")
     if alphas:
         written += draw_arch_weights(alphas, plots)
@@ -42,12 +44,16 @@ def _draw_cells(run_dir: Path, plots: Path) -> list[Path]:
     genotype = as_genotype(read_json(run_dir / "genotype.json"))
     if genotype is None:
         # An empty derivation: pictures of an older epoch would pass for the present one.
-        for name in (*_CELL_FILES, _STAMP):
+        for name in (*_cell_files(ALL_KINDS), _STAMP):
             (plots / name).unlink(missing_ok=True)
         return []
     stamp, now = plots / _STAMP, {"genotype": str(genotype)}
-    if all((plots / name).is_file() for name in _CELL_FILES) and read_json(stamp) == now:
+    if all((plots / name).is_file() for name in _cell_files(genotype.kinds)) and read_json(stamp) == now:
         return []
     written = draw_genotype(genotype, plots)
     write_json(stamp, now)
     return written
+
+
+def _cell_files(kinds: Iterable[str]) -> list[str]:
+    return [f"{kind}.{name}" for kind in kinds for name in FORMATS]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from paddle_darts.analysis.charts import HEIGHT, WIDTH, line_charts, operations, weight_cells
-from paddle_darts.analysis.facts import cards, epoch_table, flat, headline
+from paddle_darts.analysis.charts import HEIGHT, WIDTH, line_charts, operations, true_charts, weight_cells
+from paddle_darts.analysis.facts import cards, epoch_table, flat, headline, true_table
+from paddle_darts.analysis.looks import cell_role, cell_title
 from paddle_darts.analysis.plots import refresh_plots
 from paddle_darts.analysis.stored import as_genotype
 from paddle_darts.errors import RunError
@@ -47,13 +49,15 @@ def _contents(run_dir: Path) -> dict[str, Any]:
         **headline(summary, config, history, run_dir.resolve().name),
         "run": run_dir.resolve().name,
         "cards": cards(summary, history),
-        "cells": _cell_pictures(plots) if genotype is not None else [],
+        "cells": _cell_pictures(plots, genotype.kinds) if genotype is not None else [],
         "genotype": _genotype_text(document, genotype),
         "derived": document.get("genotype") is not None,
         "has_document": bool(document),
         "network": flat(document.get("network")),
         "next_command": str(summary.get("next_command") or ""),
         "charts": line_charts(history),
+        "true_rows": true_table(history),
+        "true_charts": true_charts(history),
         "chart_size": (WIDTH, HEIGHT),
         "weights": weight_cells(alphas, genotype),
         "weights_epoch": alphas[-1].get("epoch") if alphas else None,
@@ -70,19 +74,19 @@ def _mapping(document: Any) -> dict[str, Any]:
 
 
 def _genotype_text(document: dict[str, Any], genotype: Any) -> str:
-    """The printed genotype; for a space that is not one of two cells, the stored JSON."""
+    """The printed genotype; for what no known space writes, the stored JSON."""
     if genotype is not None:
         return str(genotype)
     stored = document.get("genotype")
     return stored if isinstance(stored, str) else json.dumps(stored) if stored is not None else ""
 
 
-def _cell_pictures(plots: Path) -> list[dict[str, str]]:
+def _cell_pictures(plots: Path, kinds: Iterable[str]) -> list[dict[str, str]]:
     pictures = []
-    for kind, role in (("normal", "keeps the resolution"), ("reduce", "halves the resolution")):
+    for kind in kinds:
         uri = _data_uri(plots / f"{kind}.svg") or _data_uri(plots / f"{kind}.png")
         if uri:
-            pictures.append({"kind": kind, "role": role, "uri": uri})
+            pictures.append({"title": cell_title(kind), "role": cell_role(kind), "uri": uri})
     return pictures
 
 

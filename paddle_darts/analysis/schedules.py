@@ -8,6 +8,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
+from paddle_darts.analysis.looks import ALL_KINDS
 from paddle_darts.analysis.palette import FAINT, INK, op_style
 from paddle_darts.io.files import write_atomic
 
@@ -21,8 +22,8 @@ TITLES: dict[tuple[str, ...], str] = {
     ("partial_channels",): "K (one of K channels is searched)",
     ("skip_dropout",): "dropout after skip connections",
     ("temperature",): "temperature",
-    ("available_normal", "available_reduce"): "available operations per cell",
-    ("undecided_normal", "undecided_reduce"): "undecided edges per cell",
+    tuple(f"available_{kind}" for kind in ALL_KINDS): "available operations per cell",
+    tuple(f"undecided_{kind}" for kind in ALL_KINDS): "undecided edges per cell",
     ("batch_size",): "batch size",
 }
 _NOT_DRAWN = ("epoch", "stage", "arch")
@@ -34,7 +35,7 @@ def panels(rows: Rows) -> list[tuple[str, tuple[str, ...]]]:
     """(title, keys of its lines) of every panel: the learning rate, and whatever else changes over the epochs."""
     numeric = [key for key in (rows[0] if rows else {}) if all(isinstance(row.get(key), Real) for row in rows)]
     moving = {k for k in numeric if k not in _NOT_DRAWN and (k == "lr" or len({row[k] for row in rows}) > 1)}
-    known = [(title, keys) for keys, title in TITLES.items() if moving & set(keys)]
+    known = [(title, tuple(k for k in keys if k in numeric)) for keys, title in TITLES.items() if moving & set(keys)]
     others = [k for k in numeric if k in moving and not any(k in keys for keys in TITLES)]
     return known + [(key.replace("_", " "), (key,)) for key in others]
 
@@ -70,12 +71,11 @@ def _panel(axes: Any, rows: Rows, title: str, keys: tuple[str, ...]) -> None:
         axes.axvspan(first, first + length, color=_RESTS, linewidth=0)
     for epoch in _stage_begins(rows)[1:]:
         axes.axvline(epoch, color=_STAGE, linestyle="dotted", linewidth=1.2)
-    drawn = [key for key in keys if key in rows[0]]
-    for key, (colour, dash, width) in zip(drawn, _LINES, strict=False):
+    for key, (colour, dash, width) in zip(keys, _LINES, strict=False):
         label = "normal" if key.endswith("_normal") else "reduction" if key.endswith("_reduce") else key
         values = [row[key] for row in rows]
         axes.stairs(values, range(count + 1), baseline=None, color=colour, linestyle=dash, linewidth=width, label=label)
-    if len(drawn) > 1:
+    if len(keys) > 1:
         axes.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 0.96), ncols=2)
     axes.set_title(title, loc="left", color=INK, fontsize=9.5)
     axes.set_xlim(0, count)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from paddle_darts.analysis.panels import true_fact
 from paddle_darts.engine.callbacks import Callback, Logs, Run
 from paddle_darts.engine.config import FREE_ON_RESUME
 from paddle_darts.genotypes import parse_genotype
@@ -60,19 +61,20 @@ class Dashboard(Callback):
 
     def _emit(self, row: Logs, arch: Logs) -> None:
         step = row["epoch"]
-        for key, tag in _SCALARS.items():
-            if row.get(key) is not None:
-                self._writer.add_scalar(tag, float(row[key]), step)
+        for key, value in row.items():
+            tag = _tag(key, row)
+            if tag is not None and value is not None:
+                self._writer.add_scalar(tag, float(value), step)
         for kind, probabilities in arch.get("probabilities", {}).items():
             self._emit_weights(kind, np.array(probabilities), arch["ops"], step)
         if arch.get("probabilities") and row.get("genotype"):
-            for kind in ("normal", "reduce"):
+            for kind in parse_genotype(row["genotype"]).kinds:
                 self._writer.add_image(f"cell/{kind}", self._cell(row["genotype"], kind), step)
         self._writer.flush()
 
     def _emit_weights(self, kind: str, probabilities: np.ndarray, ops: list[str], step: int) -> None:
         from paddle_darts.analysis import heatmap
-        from paddle_darts.analysis.curves import edge_labels
+        from paddle_darts.analysis.looks import edge_labels
 
         self._writer.add_histogram(f"architecture/{kind}", probabilities.ravel(), step, buckets=20)
         image = heatmap(probabilities.tolist(), edge_labels(len(probabilities)), ops)
@@ -87,3 +89,11 @@ class Dashboard(Callback):
             self._pictures = {k: v for k, v in self._pictures.items() if not k.startswith(kind)}
             self._pictures[key] = np.asarray(render_cell(parse_genotype(genotype), kind))
         return self._pictures[key]
+
+
+def _tag(key: str, row: Logs) -> str | None:
+    """The name of the scalar of a key of the history; None for what is no scalar."""
+    if key == "skip_share" and "skip_share_reduce" not in row:
+        return "cells/share of skip connections"  # of the only kind of cells
+    truth = true_fact(key)
+    return f"true {truth[1]}/{truth[0]}" if truth else _SCALARS.get(key)

@@ -38,7 +38,7 @@ def is_drawn(path):
 def test_edge_labels():
     assert edge_labels(14)[:3] == ["c_{k-2} → 0", "c_{k-1} → 0", "c_{k-2} → 1"]
     assert edge_labels(14)[-1] == "2 → 3"
-    assert edge_labels(6) == ["0 → 1", "0 → 2", "1 → 2", "0 → 3", "1 → 3", "2 → 3"]
+    assert edge_labels(6) == ["c_in → 1", "c_in → 2", "1 → 2", "c_in → c_out", "1 → c_out", "2 → c_out"]
     assert edge_labels(4) == ["edge 0", "edge 1", "edge 2", "edge 3"]
 
 
