@@ -9,10 +9,13 @@ import pytest
 from nats_made import COUNT, made_table, sample
 
 from paddle_darts import cli
+from paddle_darts.analysis.complexity import complexity
 from paddle_darts.analysis.nats import costs, isomorphic, look_up, read_table, unique_count, write_table
 from paddle_darts.analysis.nats.costs import IMAGES
+from paddle_darts.analysis.nats.query import find_cell
 from paddle_darts.errors import GenotypeError
 from paddle_darts.genotypes import NasBench201Genotype, genotype_document
+from paddle_darts.networks import build_network
 from paddle_darts.spaces.nas_bench_201 import architectures
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
@@ -71,6 +74,15 @@ def test_costs_are_those_of_the_benchmark(dataset: str) -> None:
         counted = costs(NasBench201Genotype.parse(architectures()[int(index)]), dataset.lower())
         assert counted.params == round(run["params_M"] * 1e6) and counted.flops == round(run["flops_M"] * 1e6)
         assert counted.flops - counted.macs == IMAGES[dataset.lower()][0]
+
+
+@pytest.mark.parametrize(("arch", "dataset", "cells"), [(CELL, "cifar100", 1), (DEAD, "cifar10", 2), (7, "cifar10", 1)])
+def test_costs_are_those_of_the_network(arch: str | int, dataset: str, cells: int) -> None:
+    cell = find_cell(arch)
+    classes, pixels = IMAGES[dataset]
+    network = build_network(cell, num_classes=classes, init_channels=4, layers=3 * cells + 2)
+    found = complexity(network, [3, pixels, pixels])
+    assert costs(cell, dataset, channels=4, cells=cells)[:2] == (found.params, found.macs)
 
 
 # ------------------------------------------------------------------------------------------ looking up
