@@ -31,9 +31,10 @@ class SAController(TokenController):
 
     Source: paddleslim/common/sa_controller.py (2.6.0), the arguments up to ``searched`` in its order. Deviations: both
     rewards start at minus infinity instead of -1 (pass ``reward=-1, max_reward=-1`` for the old start);
-    ``constrain_func`` is honoured; tokens found at the very last try count; when none are found,
-    `SearchSpaceExhausted` is raised instead of leaving the process; without ``init_tokens`` the first proposal is
-    drawn at random (PaddleSlim fails); the checkpoint is written atomically and holds the random state.
+    ``constrain_func`` is honoured; where all tokens that are one change away are known or forbidden, candidates are
+    changed further, while PaddleSlim leaves the process; tokens found at the very last try count; when none are found,
+    `SearchSpaceExhausted` is raised; without ``init_tokens`` the first proposal is drawn at random (PaddleSlim fails);
+    the checkpoint is written atomically and holds the random state.
 
     Args:
         range_table: ``(lows, highs)`` or a list of highs.
@@ -143,15 +144,26 @@ class SAController(TokenController):
         default = 10.0 if self._tokens is None else 1.0
         self._init_temperature = default if self._given_temperature is None else float(self._given_temperature)
 
-    def _candidate(self, control: list[int] | None, known: list[int] | None) -> list[int]:
+    def _candidate(self, control: list[int] | None, blocked: list[int] | None) -> list[int]:
         base = self._tokens if control is None else control
         if base is None:
             return self._table.random(self._rng)
+        if blocked is not None and self._walks_on() and self._is_surrounded(base):
+            base = blocked
         tokens = list(base)
         # PaddleSlim's two draws, in its order
         position = int(len(self._table) * self._rng.random_sample())
         tokens[position] = int(self._rng.randint(self._table.lows[position], self._table.highs[position]))
         return tokens
+
+    def _is_surrounded(self, base: list[int]) -> bool:
+        """Whether ``base`` and all tokens that differ from it in one place are known or forbidden."""
+        for position, (low, high) in enumerate(zip(self._table.lows, self._table.highs, strict=True)):
+            for value in range(low, high):
+                neighbour = str([*base[:position], value, *base[position + 1 :]])
+                if neighbour not in self._searched and neighbour not in self._refused:
+                    return False
+        return True
 
     def _learn(self, tokens: list[int], reward: float, client_num: int) -> None:
         if reward > self._reward or self._rng.random_sample() <= self._chance(reward, client_num):

@@ -92,11 +92,13 @@ class TokenController(EvolutionaryController):
     def next_tokens(self, control_token: list[int] | None = None) -> list[int]:
         """New tokens. ``control_token``: what to start from instead of what the controller would choose."""
         control = None if control_token is None else self._table.check(control_token)
-        known: list[int] | None = None
-        for _ in range(self._max_try_times):
-            tokens = self._candidate(control, known)
-            known = tokens if self._is_known(tokens) else None
-            if known is None and self._is_allowed(tokens):
+        blocked: list[int] | None = None
+        self._refused.clear()
+        for tries in range(self._max_try_times):
+            self._tries = tries
+            tokens = self._candidate(control, blocked)
+            blocked = tokens
+            if not self._is_known(tokens) and self._is_allowed(tokens):
                 self._searched.setdefault(str(tokens), None)
                 self._current_tokens = tokens
                 self._proposals += 1
@@ -163,7 +165,7 @@ class TokenController(EvolutionaryController):
         try:
             self._load_common(state)
             self._load(state)
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, OverflowError, TypeError, ValueError) as error:
             # what was loaded so far must not remain
             self.__dict__.update(before)
             raise ConfigError(f"the state of {type(self).__name__} is damaged: {error!r}") from error
@@ -186,8 +188,16 @@ class TokenController(EvolutionaryController):
 
     # ------------------------------------------------------------------------------------------ for subclasses
     @abstractmethod
-    def _candidate(self, control: list[int] | None, known: list[int] | None) -> list[int]:
-        """A candidate for the next proposal. ``known``: the last candidate of this proposal if it was not new."""
+    def _candidate(self, control: list[int] | None, blocked: list[int] | None) -> list[int]:
+        """A candidate for the next proposal.
+
+        ``control`` is what the caller wants to start from; ``blocked`` the last candidate of this proposal, which was
+        known or, when it is in ``_refused``, forbidden; ``_tries`` counts the candidates before this one.
+        """
+
+    def _walks_on(self) -> bool:
+        """Whether a walk over blocked candidates goes on; it begins anew after as many steps as there are tokens."""
+        return self._tries % (len(self._table) + 1) != 0
 
     def _learn(self, tokens: list[int], reward: float, client_num: int) -> None:
         """Takes a reward."""
@@ -208,6 +218,9 @@ class TokenController(EvolutionaryController):
         self._iter = self._proposals = 0
         #: reward by ``str(tokens)``, None until it is known
         self._searched: dict[str, float | None] = {}
+        #: candidates of the present proposal that the constraint forbids
+        self._refused: set[str] = set()
+        self._tries = 0
         self._history: list[Trial] = []
         self._best_tokens: list[int] | None = None
         self._max_reward = -math.inf
@@ -218,7 +231,15 @@ class TokenController(EvolutionaryController):
         return str(tokens) in self._searched
 
     def _is_allowed(self, tokens: list[int]) -> bool:
-        return self._constrain_func is None or bool(self._constrain_func(list(tokens)))
+        """Whether the constraint holds; it is asked once per proposal and candidate, as it may take long."""
+        if self._constrain_func is None:
+            return True
+        if str(tokens) in self._refused:
+            return False
+        allowed = bool(self._constrain_func(list(tokens)))
+        if not allowed:
+            self._refused.add(str(tokens))
+        return allowed
 
     def _best(self) -> tuple[float, list[int] | None]:
         return self._max_reward, self._best_tokens

@@ -19,9 +19,9 @@ class RegularizedEvolutionController(TokenController):
     the population is whatever has been scored so far.
 
     Source: Real et al., "Regularized evolution for image classifier architecture search" (arXiv 1802.01548),
-    algorithm 1. Deviation: a child that is known already is mutated once more instead of being scored again, unless
-    ``repeats``. The defaults are those of NATS-Bench's own experiments (D-X-Y/AutoDL-Projects,
-    exps/NATS-algos/regularized_ea.py: population 10, sample 3).
+    algorithm 1. Deviation: a child that is known already is mutated further instead of being scored again, unless
+    ``repeats``; one that the constraint forbids is replaced by another child. The defaults are those of NATS-Bench's
+    own experiments (D-X-Y/AutoDL-Projects, exps/NATS-algos/regularized_ea.py: population 10, sample 3).
 
     Args:
         range_table: ``(lows, highs)`` or a list of highs.
@@ -53,12 +53,16 @@ class RegularizedEvolutionController(TokenController):
     def _begin(self) -> None:
         self._population: deque[Trial] = deque(maxlen=self._population_size)
 
-    def _candidate(self, control: list[int] | None, known: list[int] | None) -> list[int]:
+    def _candidate(self, control: list[int] | None, blocked: list[int] | None) -> list[int]:
         if control is None and (self._proposals < self._population_size or not self._population):
             return self._table.random(self._rng)
-        if known is not None:
-            return self._mutated(known)
+        if blocked is not None and self._walks_on() and self._passes(blocked):
+            return self._mutated(blocked)
         return self._mutated(self._parent() if control is None else control)
+
+    def _passes(self, blocked: list[int]) -> bool:
+        """Whether a blocked child is mutated once more: a forbidden one only when little else has been left."""
+        return str(blocked) not in self._refused or self._tries > self._max_try_times // 2
 
     def _parent(self) -> list[int]:
         members = self._rng.randint(len(self._population), size=self._sample_size)

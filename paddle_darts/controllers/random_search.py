@@ -25,5 +25,5 @@ class RandomController(TokenController):
     ) -> None:
         super().__init__(range_table, max_try_times, constrain_func=constrain_func, seed=seed)
 
-    def _candidate(self, control: list[int] | None, known: list[int] | None) -> list[int]:
+    def _candidate(self, control: list[int] | None, blocked: list[int] | None) -> list[int]:
         return self._table.random(self._rng)

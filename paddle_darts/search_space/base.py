@@ -9,16 +9,14 @@ from typing import Any
 from paddle import nn
 
 from paddle_darts.errors import GenotypeError
-from paddle_darts.genotypes.core import Genotype
-from paddle_darts.genotypes.nas_bench_201 import NasBench201Genotype
-from paddle_darts.networks import Supernet
+from paddle_darts.genotypes import AnyGenotype
+from paddle_darts.networks.supernet import SearchNetwork
 from paddle_darts.registry import Registry
 from paddle_darts.spaces.tokens import RangeTable
 
 #: Token views by class name; a user's own class is added by ``@SEARCHSPACE.register``.
 SEARCHSPACE = Registry("SEARCHSPACE")
 
-AnyGenotype = Genotype | NasBench201Genotype
 #: Builds a network: ``arch()`` or ``arch(num_classes=100, ...)``.
 Arch = Callable[..., nn.Layer]
 
@@ -64,7 +62,7 @@ class SearchSpaceBase(ABC):
     def token2arch(self, tokens: list[int] | None = None) -> Arch:
         """A function that builds the network of ``tokens`` (None: the initial ones) each time it is called."""
 
-    def super_net(self, **options: Any) -> Supernet:
+    def super_net(self, **options: Any) -> SearchNetwork:
         """The network that shares weights between all architectures, where there is one."""
         raise NotImplementedError(f"{type(self).__name__} has no network that shares weights")
 

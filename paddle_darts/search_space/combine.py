@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.search_space.base import SEARCHSPACE, AnyGenotype, Arch, SearchSpaceBase
+from paddle_darts.genotypes import AnyGenotype
+from paddle_darts.search_space.base import SEARCHSPACE, Arch, SearchSpaceBase
 from paddle_darts.spaces.tokens import RangeTable, generator
-
 
 log = logging.getLogger(__name__)
 

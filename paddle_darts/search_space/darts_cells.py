@@ -10,7 +10,9 @@ import numpy as np
 from paddle_darts.errors import GenotypeError
 from paddle_darts.genotypes import KINDS, PRIMITIVES, Edge, Genotype
 from paddle_darts.genotypes import genotype as read_genotype
-from paddle_darts.networks import Supernet, SupernetSpec, build_network
+from paddle_darts.networks import SupernetSpec, build_network
+from paddle_darts.networks.supernet import SearchNetwork
+from paddle_darts.networks.supernets import build_supernet
 from paddle_darts.search_space.base import SEARCHSPACE, Arch, SearchSpaceBase
 from paddle_darts.spaces.tokens import draw_integers, generator
 
@@ -82,9 +84,9 @@ class DartsCellSpace(SearchSpaceBase):
         """``arch(num_classes=10, **options)`` with the options of `paddle_darts.build_network`."""
         return partial(build_network, self.tokens2genotype(self.init_tokens(tokens)), **self.options)
 
-    def super_net(self, **options: Any) -> Supernet:
+    def super_net(self, **options: Any) -> SearchNetwork:
         """The supernet that mixes all operations; ``options`` are fields of `SupernetSpec`."""
-        return Supernet(SupernetSpec(**{**self.options, **options}))
+        return build_supernet(SupernetSpec(**{**self.options, **options}))
 
 
 def _held(genotype: Any) -> Genotype:

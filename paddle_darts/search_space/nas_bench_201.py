@@ -8,11 +8,13 @@ from typing import Any
 from paddle_darts.errors import GenotypeError
 from paddle_darts.genotypes import genotype as read_genotype
 from paddle_darts.genotypes.nas_bench_201 import EDGES, OPS, NasBench201Genotype
-from paddle_darts.networks import Supernet, SupernetSpec, build_network
+from paddle_darts.networks import DEFAULT_SIZES, SupernetSpec, build_network
+from paddle_darts.networks.supernet import SearchNetwork
+from paddle_darts.networks.supernets import build_supernet
 from paddle_darts.search_space.base import SEARCHSPACE, Arch, SearchSpaceBase
 
-#: The benchmark's own size.
-NETWORK = {"init_channels": 16, "layers": 17}
+#: The benchmark's own size, also of the supernet.
+SIZE = DEFAULT_SIZES["nas_bench_201"]._asdict()
 
 
 @SEARCHSPACE.register
@@ -42,8 +44,8 @@ class NB201Space(SearchSpaceBase):
 
     def token2arch(self, tokens: list[int] | None = None) -> Arch:
         """``arch(num_classes=10, **options)`` with the options of `paddle_darts.build_network`."""
-        return partial(build_network, self.tokens2genotype(self.init_tokens(tokens)), **{**NETWORK, **self.options})
+        return partial(build_network, self.tokens2genotype(self.init_tokens(tokens)), **self.options)
 
-    def super_net(self, **options: Any) -> Supernet:
+    def super_net(self, **options: Any) -> SearchNetwork:
         """The supernet that mixes all operations; ``options`` are fields of `SupernetSpec`."""
-        return Supernet(SupernetSpec(space="nas_bench_201", **{**NETWORK, **self.options, **options}))
+        return build_supernet(SupernetSpec(space="nas_bench_201", **{**SIZE, **self.options, **options}))
