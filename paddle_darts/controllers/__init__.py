@@ -8,13 +8,18 @@ from paddle_darts.controllers.annealing import SAController
 from paddle_darts.controllers.base import TokenController, Trial
 from paddle_darts.controllers.errors import ControllerConnectionError, SearchFinished, SearchSpaceExhausted
 from paddle_darts.controllers.evolution import RegularizedEvolutionController
+from paddle_darts.controllers.lock import FileLock, lock, unlock
 from paddle_darts.controllers.random_search import RandomController
+from paddle_darts.controllers.remote import ControllerClient, ControllerServer
 from paddle_darts.registry import Registry
 
 __all__ = [
     "RLCONTROLLER",
+    "ControllerClient",
     "ControllerConnectionError",
+    "ControllerServer",
     "EvolutionaryController",
+    "FileLock",
     "RLBaseController",
     "RandomController",
     "Registry",
@@ -24,4 +29,6 @@ __all__ = [
     "SearchSpaceExhausted",
     "TokenController",
     "Trial",
+    "lock",
+    "unlock",
 ]
