@@ -183,14 +183,12 @@ class SAController(TokenController):
             "reward": to_json(self._reward),
             "init_temperature": self._init_temperature,
             "reduce_rate": self._reduce_rate,
-            "max_try_times": self._max_try_times,
         }
 
     def _load(self, state: Mapping[str, Any]) -> None:
         self._tokens, self._reward = self._optional(state["tokens"]), from_json(state["reward"])
         self._init_temperature = float(state["init_temperature"])
         self._reduce_rate = float(state["reduce_rate"])
-        self._max_try_times = checked_count("max_try_times", state["max_try_times"])
 
     def _from_paddleslim(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """PaddleSlim's keys in our words; what it does not store is this controller's own."""

@@ -139,6 +139,7 @@ class TokenController(EvolutionaryController):
             "schema": SCHEMA,
             "controller": type(self).__name__,
             "range_table": self._table.to_lists(),
+            "max_try_times": self._max_try_times,
             "seed": self._seed,
             "rng": _rng_state(self._rng),
             "iter": self._iter,
@@ -171,6 +172,7 @@ class TokenController(EvolutionaryController):
             raise ConfigError(f"the state of {type(self).__name__} is damaged: {error!r}") from error
 
     def _load_common(self, state: Mapping[str, Any]) -> None:
+        self._max_try_times = checked_count("max_try_times", state["max_try_times"])
         self._seed = state["seed"]
         self._rng = _rng_from(state["rng"])
         self._iter, self._proposals = int(state["iter"]), int(state["proposals"])

@@ -129,7 +129,7 @@ def test_a_resumed_controller_proposes_what_the_other_one_would(make, stop):
     play(original, stop)
     waiting = original.next_tokens()  # proposed, not scored yet
     document = json.dumps(original.state_dict(), allow_nan=False)
-    other = make(seed=12)
+    other = make(seed=12, max_try_times=17)
     play(other, 5)
     other.load_state_dict(json.loads(document))
     assert other.state_dict() == original.state_dict()
@@ -138,6 +138,18 @@ def test_a_resumed_controller_proposes_what_the_other_one_would(make, stop):
     assert play(original, 40) == play(other, 40)
     assert other.state_dict() == original.state_dict()
     assert (other.best_tokens, other.max_reward) == (original.best_tokens, original.max_reward)
+
+
+def test_a_resumed_controller_under_a_constraint(make):
+    """The constraint is not part of the state; with the same one the search goes on alike."""
+
+    def odd(tokens):
+        return sum(tokens) % 2 == 1
+
+    original, other = make(seed=1, constrain_func=odd), make(seed=2, constrain_func=odd)
+    play(original, 25)
+    other.load_state_dict(json.loads(json.dumps(original.state_dict())))
+    assert play(original, 50) == play(other, 50)
 
 
 def test_a_state_is_a_copy(make):
