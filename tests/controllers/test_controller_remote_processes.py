@@ -64,7 +64,7 @@ def test_a_frozen_client_s_late_score_does_not_count_twice():
     controller = BookKeeper()
     with ControllerServer(controller, search_steps=1, lease_s=0.5) as server:
         queue = CONTEXT.Queue()
-        child = forked(work_and_tell, (server.ip(), server.port()), server.key, queue, 0.3)
+        child = forked(work_and_tell, (server.ip(), server.port()), server.key, queue, 1.5)
         eventually(lambda: controller.made == 1)
         os.kill(child.pid, signal.SIGSTOP)
         assert len(work(client_of(server))) == 1
@@ -96,7 +96,7 @@ def test_a_killed_server_is_told_in_time():
     start = time.monotonic()
     with pytest.raises(ControllerConnectionError, match="no answer within"):
         client.update(tokens, 1.0)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 5
 
 
 def test_killing_clients_again_and_again_loses_nothing():
@@ -108,8 +108,9 @@ def test_killing_clients_again_and_again_loses_nothing():
             return forked(work_quietly, (server.ip(), server.port()), server.key, 0.005)
 
         children = [worker() for _ in range(3)]
-        for _ in range(15):
-            time.sleep(rng.uniform(0.01, 0.06))
+        for number in range(15):
+            eventually(lambda number=number: server.service.steps >= 20 * number, 30)
+            time.sleep(rng.uniform(0.0, 0.02))
             victim = children.pop(rng.randrange(3))
             os.kill(victim.pid, signal.SIGKILL)
             victim.join(5)

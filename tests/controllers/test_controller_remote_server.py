@@ -94,7 +94,7 @@ def test_a_wrong_key_is_told_at_once():
             client = ControllerClient(server.ip(), server.port(), "wrong", timeout_s=20)
             with pytest.raises(ControllerConnectionError, match="another key"):
                 client.next_tokens()
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 15
         with ControllerClient(None, server.port(), b"right") as client:
             assert client.next_tokens() == digits(0)
 
@@ -194,10 +194,10 @@ def test_a_slow_client_s_proposal_goes_on_and_counts_once():
 
 
 def test_ping_keeps_a_proposal():
-    with ControllerServer(BookKeeper(), lease_s=0.4) as server, client_of(server) as slow, client_of(server) as other:
+    with ControllerServer(BookKeeper(), lease_s=1.0) as server, client_of(server) as slow, client_of(server) as other:
         tokens = slow.next_tokens()
-        for _ in range(4):
-            time.sleep(0.15)
+        for _ in range(3):
+            time.sleep(0.4)
             assert slow.ping() == 1
         assert other.next_tokens() != tokens
 
@@ -254,9 +254,9 @@ def test_silent_and_dripping_connections_block_nobody():
         start = time.monotonic()
         with client_of(server) as client:
             assert client.next_tokens() == digits(0)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < 4
         assert len(server_threads()) <= 4 + 2 * PENDING
-        eventually(lambda: not server_threads(), 3)  # all were closed by the server
+        eventually(lambda: not server_threads(), 10)  # all were closed by the server
         for stranger in strangers:
             stranger.close()
 
@@ -276,7 +276,7 @@ def test_a_full_server_says_so_and_takes_the_next_when_one_leaves():
 def test_a_silent_client_is_dropped_and_comes_back_by_itself():
     with ControllerServer(BookKeeper(), lease_s=0.3) as server, client_of(server) as client:
         tokens = client.next_tokens()
-        eventually(lambda: not server_threads(), 3)
+        eventually(lambda: not server_threads(), 10)
         assert client.update(tokens, 1.0) is True
 
 
@@ -289,11 +289,11 @@ def test_a_server_that_goes_away_is_told_in_time():
     start = time.monotonic()
     server.close()
     server.close()
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 3
     start = time.monotonic()
     with pytest.raises(ControllerConnectionError, match="no answer within 1 s"):
         client.update(tokens, 1.0)
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4
 
 
 def test_something_else_on_the_port_is_told_in_time():
@@ -302,7 +302,7 @@ def test_something_else_on_the_port_is_told_in_time():
         start = time.monotonic()
         with pytest.raises(ControllerConnectionError, match="no answer within"):
             client.wait()
-        assert time.monotonic() - start < 1.5
+        assert time.monotonic() - start < 4
 
 
 def test_wait_is_for_workers_that_start_first():

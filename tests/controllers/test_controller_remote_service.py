@@ -263,17 +263,22 @@ def test_a_score_for_what_a_crash_made_the_server_forget_counts_once():
     new.controller.assert_each_scored_once(1)
 
 
-@pytest.mark.parametrize(
-    "state",
-    [{}, {"steps": 1}, {"steps": -1, "controller": {}}, {"steps": 0, "controller": {}, "open": [3], "scored": []}],
-)
-def test_a_damaged_state_is_refused_and_changes_nothing(state):
-    desk = Desk()
-    desk.take(desk.connect())
+DAMAGE = [{"schema": 2}, {"steps": None}, {"steps": -1}, {"controller": {}}, {"open": [3]}, {"scored": None}]
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=str)
+def test_a_damaged_state_is_refused_and_changes_nothing(damage):
+    desk = Desk(RandomController(range_table=[5] * 6, seed=0))
+    a = desk.connect()
+    desk.score(a, desk.take(a))
+    desk.take(a)
     before = desk.service.state_dict()
+    other = Desk(RandomController(range_table=[5] * 6, seed=1)).service.state_dict()
     with pytest.raises(ConfigError):
-        desk.service.load_state_dict(state)
+        desk.service.load_state_dict({**other, **damage})
     assert desk.service.state_dict() == before
+    desk.service.load_state_dict(other)
+    assert desk.service.state_dict() == other
 
 
 def test_a_search_by_annealing_continues_as_if_it_had_not_stopped():

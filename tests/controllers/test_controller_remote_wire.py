@@ -125,7 +125,7 @@ def test_one_byte_now_and_then_does_not_prolong_the_time(pair):
     start = time.monotonic()
     with pytest.raises(TimeoutError):
         wire.read_frame(far, MAX_FRAME, idle_s=5.0, frame_s=0.4)
-    assert 0.3 < time.monotonic() - start < 2.0
+    assert 0.3 < time.monotonic() - start < 4.0
     stop.set()
     thread.join()
 

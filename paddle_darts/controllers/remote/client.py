@@ -140,8 +140,9 @@ class ControllerClient:
 
     def close(self) -> None:
         """Says good-bye: proposals of this client that have no score are free for others. The client ends here."""
+        self._notice_fork()
         with self._lock:
-            if not self._closed and self._channel is not None and self._pid == os.getpid():
+            if not self._closed and self._channel is not None:
                 with contextlib.suppress(OSError, ProtocolError):
                     self._exchange({"op": "close"}, time.monotonic() + min(2.0, self.timeout_s))
             self._closed = True
@@ -185,6 +186,7 @@ class ControllerClient:
 
     def _ask(self, message: dict[str, Any], timeout: float | None = None) -> dict[str, Any]:
         """The server's answer, errors raised."""
+        self._notice_fork()
         with self._lock:
             answer = self._persist(message, self.timeout_s if timeout is None else timeout)
         if answer.get("ok") is True:
@@ -217,9 +219,6 @@ class ControllerClient:
         return _receive(channel, deadline)
 
     def _connection(self, deadline: float) -> Channel:
-        if self._pid != os.getpid():  # forked: the parent's conversation is not ours to continue
-            self._drop()
-            self._pid = os.getpid()
         if self._channel is None:
             sock = socket.create_connection(self._address, timeout=min(self.connect_s, _left(deadline)))
             try:
@@ -233,6 +232,12 @@ class ControllerClient:
                 raise
             self._channel = channel
         return self._channel
+
+    def _notice_fork(self) -> None:
+        """In a forked child: the parent's conversation, and a lock that its threads may hold, are not ours."""
+        if self._pid != os.getpid():
+            self._pid, self._lock = os.getpid(), threading.Lock()
+            self._drop()
 
     def _drop(self) -> None:
         if self._channel is not None:

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 #: Seconds after which a client that has to wait asks again, at most.
 WAIT_S = 0.5
+SCHEMA = 1
 
 
 class ControllerService:
@@ -209,17 +210,23 @@ class ControllerService:
     def state_dict(self) -> dict[str, Any]:
         """Controller, proposals that are out, scored tokens and the count of steps."""
         with self.lock:
-            return {"controller": self.controller.state_dict(), "steps": self.steps, **self._book.state_dict()}
+            controller = self.controller.state_dict()
+            return {"schema": SCHEMA, "controller": controller, "steps": self.steps, **self._book.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continues where :meth:`state_dict` was taken; what was out then is handed out again first."""
         steps = state.get("steps")
+        if state.get("schema") != SCHEMA:
+            raise ConfigError(
+                f"a state of a controller server of schema {SCHEMA} is needed, got {state.get('schema')!r}"
+            )
         if type(steps) is not int or steps < 0 or "controller" not in state:
             raise ConfigError("this is no state of a controller server: 'controller' or 'steps' is missing")
         with self.lock:
-            self._book.load_state_dict(state)
-            self.controller.load_state_dict(state["controller"])
-            self.steps = steps
+            book = LeaseBook(self._book.lease_s, self._book.clock)
+            book.load_state_dict(state)
+            self.controller.load_state_dict(state["controller"])  # may refuse: nothing has changed so far
+            self._book, self.steps = book, steps
 
 
 def _table_of(controller: Any) -> Any:
