@@ -9,11 +9,13 @@ from paddle_darts.controllers.base import TokenController, Trial
 from paddle_darts.controllers.errors import ControllerConnectionError, SearchFinished, SearchSpaceExhausted
 from paddle_darts.controllers.evolution import RegularizedEvolutionController
 from paddle_darts.controllers.lock import FileLock, lock, unlock
+from paddle_darts.controllers.lstm import LSTM
 from paddle_darts.controllers.random_search import RandomController
 from paddle_darts.controllers.remote import ControllerClient, ControllerServer
 from paddle_darts.registry import Registry
 
 __all__ = [
+    "LSTM",
     "RLCONTROLLER",
     "ControllerClient",
     "ControllerConnectionError",

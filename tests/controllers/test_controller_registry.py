@@ -46,7 +46,7 @@ def test_the_abstract_controllers_cannot_be_made():
     for base in (EvolutionaryController, RLBaseController):
         with pytest.raises(TypeError, match="abstract"):
             base()
-    assert RLCONTROLLER.name == "RLCONTROLLER"
+    assert RLCONTROLLER.name == "RLCONTROLLER" and issubclass(RLCONTROLLER["LSTM"], RLBaseController)
 
 
 def test_a_policy_has_its_weights_under_paddleslims_names():
