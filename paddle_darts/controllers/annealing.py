@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from paddle_darts.controllers.abstract import Constraint
-from paddle_darts.controllers.base import TokenController, checked_count, from_json, to_json
+from paddle_darts.controllers.base import TokenController
+from paddle_darts.controllers.checks import checked_count, from_json, to_json
 from paddle_darts.errors import ConfigError
 from paddle_darts.io.files import read_json, write_json
 from paddle_darts.spaces.tokens import RangeTable, is_listing

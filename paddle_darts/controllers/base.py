@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import numbers
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paddle_darts.controllers.abstract import Constraint, EvolutionaryController
+from paddle_darts.controllers.checks import checked_constraint, checked_count, checked_reward, from_json, to_json
 from paddle_darts.controllers.errors import SearchSpaceExhausted
 from paddle_darts.errors import ConfigError
-from paddle_darts.spaces.tokens import RangeTable, is_integer
+from paddle_darts.spaces.tokens import RangeTable
 
 log = logging.getLogger(__name__)
 
@@ -248,44 +248,6 @@ class TokenController(EvolutionaryController):
 
     def _optional(self, tokens: Any) -> list[int] | None:
         return None if tokens is None else self._table.check(tokens)
-
-
-def checked_reward(reward: Any) -> float:
-    """``reward`` as a float; ConfigError (a ValueError) when it is no number, not one number, or not finite."""
-    value = reward
-    if hasattr(value, "numpy"):
-        value = value.numpy()
-    if isinstance(value, np.ndarray) and value.size == 1:
-        value = value.reshape(-1)[0]
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise ConfigError(f"a reward is one number, got {reward!r}")
-    if not math.isfinite(value):
-        raise ConfigError(f"a reward is a finite number, got {float(value)!r}")
-    return float(value)
-
-
-def checked_count(name: str, value: Any, least: int = 1) -> int:
-    """``value`` as an integer of at least ``least``."""
-    if not is_integer(value) or value < least:
-        raise ConfigError(f"{name} must be an integer of at least {least}, got {value!r}")
-    return int(value)
-
-
-def checked_constraint(constrain_func: Any) -> Constraint | None:
-    """``constrain_func``, if it is None or can be called."""
-    if constrain_func is not None and not callable(constrain_func):
-        raise ConfigError(f"constrain_func takes tokens and says whether they may be proposed, got {constrain_func!r}")
-    return constrain_func
-
-
-def to_json(reward: float) -> float | None:
-    """Minus infinity, which JSON does not know, as None."""
-    return None if reward == -math.inf else reward
-
-
-def from_json(reward: float | None) -> float:
-    """The inverse of `to_json`."""
-    return -math.inf if reward is None else float(reward)
 
 
 def _copy(tokens: list[int] | None) -> list[int] | None:

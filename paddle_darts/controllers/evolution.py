@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from paddle_darts.controllers.abstract import Constraint
-from paddle_darts.controllers.base import TokenController, Trial, checked_count, checked_reward
+from paddle_darts.controllers.base import TokenController, Trial
+from paddle_darts.controllers.checks import checked_count, checked_reward
 
 
 class RegularizedEvolutionController(TokenController):
