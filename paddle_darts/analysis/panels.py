@@ -105,8 +105,7 @@ def true_panels(history: History) -> list[Panel]:
         )
         for i, column in enumerate(columns)
     )
-    one = f", {ranks[0].label}" if len(ranks) == 1 else ""
-    return _filled([*panels, Panel("Rank percentile" + one, "%", ranks)])
+    return _filled([*panels, Panel("Rank percentile", "%", ranks)])
 
 
 def true_columns(history: History) -> list[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from typing import Any
 
 import numpy as np
 
-from paddle_darts.analysis.panels import true_fact
+from paddle_darts.analysis.panels import number, true_fact
 from paddle_darts.engine.callbacks import Callback, Logs, Run
 from paddle_darts.engine.config import FREE_ON_RESUME
 from paddle_darts.genotypes import parse_genotype
@@ -63,8 +64,8 @@ class Dashboard(Callback):
         step = row["epoch"]
         for key, value in row.items():
             tag = _tag(key, row)
-            if tag is not None and value is not None:
-                self._writer.add_scalar(tag, float(value), step)
+            if tag is not None and not math.isnan(number(value)):
+                self._writer.add_scalar(tag, number(value), step)
         for kind, probabilities in arch.get("probabilities", {}).items():
             self._emit_weights(kind, np.array(probabilities), arch["ops"], step)
         if arch.get("probabilities") and row.get("genotype"):

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import yaml
 
+from paddle_darts.genotypes import PRIMITIVES, AnyGenotype
+from paddle_darts.genotypes import genotype as parse
+
 DARTS_V2 = {
     "normal": [
         ["sep_conv_3x3", 0], ["sep_conv_3x3", 1], ["sep_conv_3x3", 0], ["sep_conv_3x3", 1],
@@ -51,39 +54,73 @@ SPARSE = {  # FairDARTS_c in the normal cell: node 1 does not exist, nor does wh
     ],
     "reduce_concat": [2, 3, 4, 5],
 }  # fmt: skip
-OPS = [
-    "none", "max_pool_3x3", "avg_pool_3x3", "skip_connect",
-    "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5",
-]  # fmt: skip
+NB201 = {"arch": "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|nor_conv_1x1~1|avg_pool_3x3~2|"}
+NB201_SKIPS = {"arch": "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|none~0|skip_connect~1|skip_connect~2|"}
+OPS = {
+    "darts": list(PRIMITIVES),
+    "nas_bench_201": ["none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3"],
+}
+BEST = {"cifar10_test": 94.37, "cifar100_test": 73.51}
 
 
-def softmax_table(rng: random.Random, sharpness: float, chosen: dict[int, str]) -> list[list[float]]:
-    """[14][8] probabilities that lean towards the chosen operations as ``sharpness`` grows."""
+def softmax_table(rng: random.Random, sharpness: float, ops: list[str], chosen: list[str | None]) -> list[list[float]]:
+    """[edges][ops] probabilities that lean towards the chosen operations as ``sharpness`` grows."""
     table = []
-    for edge in range(14):
-        raw = [rng.gauss(0, 0.08) + (sharpness if op == chosen.get(edge) else 0.0) for op in OPS]
+    for op_here in chosen:
+        raw = [rng.gauss(0, 0.08) + (sharpness if op == op_here else 0.0) for op in ops]
         raw[0] += 0.6 * sharpness  # the familiar rise of `none`
         total = sum(map(math.exp, raw))
         table.append([math.exp(value) / total for value in raw])
     return table
 
 
-def chosen_ops(edges: list[list]) -> dict[int, str]:
-    """Row of the architecture matrix -> operation, for the pairs or triples of one cell."""
-    offsets = [0, 2, 5, 9]
-    return {offsets[edge[1] - 2 if len(edge) == 3 else k // 2] + edge[-1]: edge[0] for k, edge in enumerate(edges)}
+def chosen_ops(cells: AnyGenotype, kind: str) -> list[str | None]:
+    """The operation of every row of the architecture matrix of one cell, None where the edge is not kept."""
+    first, last = (1, 4) if cells.space == "nas_bench_201" else (2, 6)
+    kept = {(link.source, link.target): link.op for link in cells.links(kind)}
+    return [kept.get((source, target)) for target in range(first, last) for source in range(target)]
 
 
-def make_run(folder: Path, epochs: int = 20, genotype: dict | None = None, done: bool = True) -> Path:
-    """Fill ``folder`` with every file that the report reads, except the pictures."""
+def earlier(genotype: dict) -> dict:
+    """The same cells with another operation on their first edge."""
+    if "arch" in genotype:
+        return {"arch": genotype["arch"].replace("|nor_conv_3x3~0|+", "|avg_pool_3x3~0|+", 1)}
+    return {**genotype, "normal": [["sep_conv_5x5", *genotype["normal"][0][1:]], *genotype["normal"][1:]]}
+
+
+def skip_shares(cells: AnyGenotype | None, kinds: tuple[str, ...]) -> dict[str, float | None]:
+    """The share of skip connections: under ``skip_share`` of the first kind of cells, with the kind of the others."""
+    names = ["skip_share", *(f"skip_share_{kind}" for kind in kinds[1:])]
+    shares = [cells.count("skip_connect", kind) / len(cells.links(kind)) if cells else None for kind in kinds]
+    return dict(zip(names, shares, strict=True))
+
+
+def true_facts(rng: random.Random, derived: bool) -> dict[str, float | int | None]:
+    """What a table says of the architecture of an epoch; null where none was derived."""
+    facts: dict[str, float | int | None] = {}
+    for column, best in BEST.items():
+        facts[f"true_{column}"] = best - rng.uniform(0.5, 30) if derived else None
+        facts[f"true_{column}_rank"] = rng.randrange(2, 15625) if derived else None
+        facts[f"true_{column}_percentile"] = rng.uniform(1, 99) if derived else None
+        facts[f"true_{column}_best"] = best
+    return facts
+
+
+def make_run(
+    folder: Path, epochs: int = 20, genotype: dict | None = None, done: bool = True, truth: bool = False
+) -> Path:
+    """Fill ``folder`` with every file that the report reads, except the pictures.
+
+    ``truth``: the history also says what a table knows of the architecture of every epoch.
+    """
     genotype = genotype or DARTS_V2
+    cells = parse(genotype)
     rng = random.Random(3)
     folder.mkdir(parents=True, exist_ok=True)
     history, alphas = [], []
     for epoch in range(epochs):
         t = epoch / max(1, epochs - 1)
-        early = {**genotype, "normal": [["sep_conv_5x5", *genotype["normal"][0][1:]], *genotype["normal"][1:]]}
-        current = None if epoch == 0 else early if t < 0.5 else genotype
+        current = None if epoch == 0 else earlier(genotype) if t < 0.5 else genotype
         history.append(
             {
                 "epoch": epoch,
@@ -94,11 +131,14 @@ def make_run(folder: Path, epochs: int = 20, genotype: dict | None = None, done:
                 "lr": 0.001 + 0.012 * (1 + math.cos(math.pi * t)),
                 "seconds": 41.5 + rng.uniform(-2, 2),
                 "peak_rss_mb": 1432.0 + epoch,
-                "genotype": current,
+                "genotype": None if current is None else str(parse(current)),
+                **skip_shares(None if current is None else parse(current), cells.kinds),
+                **(true_facts(rng, current is not None) if truth else {}),
             }
         )
-        tables = {kind: softmax_table(rng, 1.6 * t, chosen_ops(genotype[kind])) for kind in ("normal", "reduce")}
-        alphas.append({"epoch": epoch, "ops": OPS, "probabilities": tables})
+        ops = OPS[cells.space]
+        tables = {kind: softmax_table(rng, 1.6 * t, ops, chosen_ops(cells, kind)) for kind in cells.kinds}
+        alphas.append({"epoch": epoch, "ops": ops, "probabilities": tables})
     lines = {"history.jsonl": history, "alphas.jsonl": alphas}
     for name, rows in lines.items():
         (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -113,7 +153,7 @@ def make_run(folder: Path, epochs: int = 20, genotype: dict | None = None, done:
         "command": "paddle-darts search --method pc_darts --dataset cifar10",
     }  # fmt: skip
     (folder / "environment.json").write_text(json.dumps(environment))
-    document = {"schema": 1, "space": "darts", "genotype": genotype, "network": {"aux_bn": False}}
+    document = {"schema": 1, "space": cells.space, "genotype": genotype, "network": {"aux_bn": False}}
     (folder / "genotype.json").write_text(json.dumps(document))
     if done:
         summary = {

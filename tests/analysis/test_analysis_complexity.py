@@ -7,6 +7,7 @@ from paddle import nn
 from paddle_darts.analysis.complexity import Complexity, complexity, count_parameters
 from paddle_darts.networks import build_network
 from paddle_darts.nn.layers import AvgPool, BatchNorm, conv2d, linear, max_pool
+from paddle_darts.spaces.nas_bench_201 import architectures
 
 
 class Flat(nn.Layer):
@@ -100,6 +101,15 @@ def test_precision_of_the_network_is_followed():
         assert complexity(network(), [3, 8, 10]).macs == 160 * 52 + 40
     finally:
         paddle.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("index, mega_flops, mega_params", [(0, 15.64737, 0.129306), (284, 11.71521, 0.101306)])
+def test_networks_of_nas_bench_201_as_published(index, mega_flops, mega_params):
+    """Sizes that the benchmark records for CIFAR-10; it counts the bias of the classifier as well."""
+    net = build_network(architectures()[index], num_classes=10)
+    found = complexity(net, [3, 32, 32])
+    assert found.params == round(mega_params * 1e6)
+    assert found.macs + 10 == round(mega_flops * 1e6)
 
 
 def test_as_dictionary():

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from analysis_run import DARTS_V2, NASNET, SPARSE, make_run
+from analysis_run import BEST, DARTS_V2, NASNET, NB201, SPARSE, make_run
 from PIL import Image
 
 from paddle_darts.analysis import refresh_plots, write_report
 from paddle_darts.analysis.charts import ticks
-from paddle_darts.analysis.facts import best_row, duration, flat, short
+from paddle_darts.analysis.facts import best_row, duration, epoch_table, flat, short, true_table
 from paddle_darts.errors import RunError
-from paddle_darts.genotypes import Genotype
+from paddle_darts.genotypes import Genotype, genotype
 
 
 class Page(html.parser.HTMLParser):
@@ -132,11 +132,40 @@ def test_report_says_when_no_genotype_was_derived(tmp_path):
     assert "No genotype could be derived" in Page(write_report(run)).text
 
 
-def test_report_shows_a_genotype_of_another_space_as_text(tmp_path):
+def test_report_shows_a_genotype_of_an_unknown_space_as_text(tmp_path):
     run = make_run(tmp_path / "run", epochs=2)
-    cell = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|"
-    (run / "genotype.json").write_text(json.dumps({"schema": 1, "space": "nas_bench_201", "genotype": cell}))
-    assert cell in Page(write_report(run)).text
+    (run / "genotype.json").write_text(json.dumps({"schema": 1, "space": "sizes", "genotype": "8:16:24:32:40"}))
+    assert "8:16:24:32:40" in Page(write_report(run)).text
+
+
+def test_report_of_a_run_with_one_kind_of_cells(tmp_path):
+    run = make_run(tmp_path / "run", epochs=6, genotype=NB201, truth=True)
+    refresh_plots(run, final=True)
+    page = Page(write_report(run))
+    assert page.open == [] and str(genotype(NB201)) in page.text
+    sections = [a.get("aria-labelledby") for a in page.all("section")]
+    names = ["h-cells", "h-next", "h-curves", "h-truth", "h-weights", "h-film", "h-epochs", "h-config", "h-env"]
+    assert sections == [None, *names]
+    assert len(page.all("img")) == 2, "the cell and the animation"
+    assert len([a for a in page.all("td") if a.get("class") == "kept"]) == 6
+    assert len([a for a in page.all("td") if "--v" in a.get("style", "")]) == 6 * 5
+    assert "Cell cell" not in page.text and "The cell" in page.text and "c_in → c_out" in page.text
+
+
+def test_report_says_the_truth_about_the_latest_architecture(tmp_path):
+    run = make_run(tmp_path / "run", epochs=4, genotype=NB201, truth=True)
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    table = true_table(history)
+    assert [row[0] for row in table] == ["cifar10 test", "cifar100 test"]
+    for (_, accuracy, rank, percentile, best), column in zip(table, BEST, strict=True):
+        key, last = f"true_{column}", history[-1]
+        assert (accuracy, rank) == (f"{last[key]:.2f}", f"{last[key + '_rank']:,}")
+        assert (percentile, best) == (f"{last[key + '_percentile']:.2f}", f"{BEST[column]:.2f}")
+    headings = epoch_table(history)["headings"]
+    assert "True cifar10 test rank" in headings and "True cifar10 test best" not in headings
+    text = Page(write_report(run)).text
+    assert all(cell in text for row in table for cell in row) and "True accuracy, cifar100 test (%)" in text
+    assert true_table([{"epoch": 0, "valid_top1": 3.0}]) == []
 
 
 def test_numbers_in_words():

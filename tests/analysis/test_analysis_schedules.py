@@ -29,6 +29,19 @@ def staged(epochs=6):
     ]
 
 
+@pytest.mark.parametrize("kinds", [("normal", "reduce"), ("cell",)], ids=len)
+def test_panels_of_every_kind_of_cells(tmp_path, kinds):
+    rows = [
+        {"epoch": e, "lr": 0.1, **{f"{what}_{k}": 6 - e for what in ("available", "undecided") for k in kinds}}
+        for e in range(3)
+    ]
+    found = dict(panels(rows))
+    assert found["undecided edges per cell"] == tuple(f"undecided_{kind}" for kind in kinds)
+    assert found["available operations per cell"] == tuple(f"available_{kind}" for kind in kinds)
+    assert len(found) == 3
+    assert draw_schedule(rows, tmp_path / "schedule")[0].is_file()
+
+
 def test_panels_show_what_changes():
     found = dict(panels(staged()))
     assert list(found) == [
