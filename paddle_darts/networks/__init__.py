@@ -82,7 +82,7 @@ def network_size(
     if space != NasBench201Genotype.space:
         raise ConfigError(f"channels={channels!r} are for cells of nas_bench_201 only; this one is of {space}")
     widths = size_channels(channels) if isinstance(channels, str) else tuple(channels)
-    size = Size(widths[0], len(widths))
+    size = Size(widths[0] if widths else 0, len(widths))
     for name, given, fits in zip(Size._fields, (init_channels, layers), size, strict=True):
         if given not in (None, fits):
             raise ConfigError(f"channels={channels!r} say that {name} is {fits}, got {given}; leave it out")
