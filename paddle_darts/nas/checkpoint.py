@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from paddle_darts.controllers.remote.service import SCHEMA
 from paddle_darts.errors import ConfigError
 from paddle_darts.io.files import read_json, write_json
 from paddle_darts.search_space import CombineSearchSpace
@@ -50,7 +51,7 @@ def read_checkpoint(folder: Path, configs: str) -> tuple[dict[str, Any], dict[st
         raise ConfigError(f"load_checkpoint: no readable {NAME} at {path}")
     if "_range_table" in document:
         steps = document.get("_iter", 0)
-        return {"controller": document, "steps": steps, "open": [], "scored": []}, {}
+        return {"schema": SCHEMA, "controller": document, "steps": steps, "open": [], "scored": []}, {}
     if document.get("configs") != configs:
         raise ConfigError(f"{path} belongs to a search with other configs; search with those, or begin anew")
     search = document.get("search")

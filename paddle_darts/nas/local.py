@@ -8,6 +8,7 @@ from typing import Any
 
 from paddle_darts.controllers import SearchFinished
 from paddle_darts.controllers.base import checked_count
+from paddle_darts.controllers.remote.service import SCHEMA
 
 
 class LocalClient:
@@ -58,7 +59,8 @@ class LocalClient:
     def state_dict(self) -> dict[str, Any]:
         """In the form of `ControllerServer.state_dict`, so that a search may go on with a server and back."""
         waiting = [{"proposal": str(i), "tokens": list(tokens)} for i, tokens in enumerate(self._waiting)]
-        return {"controller": self.controller.state_dict(), "steps": self.steps, "open": waiting, "scored": []}
+        controller = self.controller.state_dict()
+        return {"schema": SCHEMA, "controller": controller, "steps": self.steps, "open": waiting, "scored": []}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of :meth:`state_dict`; what was out is handed out again first."""
