@@ -18,13 +18,13 @@ MODULES = sorted(
 #: A room imports from lower floors and from itself, never from its own floor's other rooms.
 FLOORS = {
     **dict.fromkeys(("errors", "memory", "resources", "threads"), 0),
-    **dict.fromkeys(("io", "nn", "kernels"), 1),
+    **dict.fromkeys(("io", "nn", "kernels", "registry"), 1),
     **dict.fromkeys(("genotypes", "data"), 2),
     "spaces": 3,
     "networks": 4,
-    **dict.fromkeys(("methods", "analysis", "controllers"), 5),
+    **dict.fromkeys(("methods", "analysis", "controllers", "search_space"), 5),
     "engine": 6,
-    **dict.fromkeys(("benchmark", "flags", "nas"), 7),
+    **dict.fromkeys(("benchmark", "flags", "leaderboard", "nas"), 7),
     "cli": 8,
 }
 #: The room that only the extra [torch] can enter.

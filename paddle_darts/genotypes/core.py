@@ -56,6 +56,8 @@ class Genotype:
     space = "darts"
     #: The kinds of cells of a network.
     kinds = KINDS
+    #: States of a cell that come from outside.
+    inputs = 2
 
     def __post_init__(self) -> None:
         if not isinstance(self.network, NetworkOptions):

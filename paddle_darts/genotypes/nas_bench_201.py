@@ -1,8 +1,8 @@
 """The genotype of the NAS-Bench-201 topology space: one operation on each of six edges.
 
-A cell has four nodes; node 0 is its input, node 3 its output, and every node reads all nodes before it. Text form, from
-node 1 to node 3: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``. Source: NAS-Bench-201 (arXiv 2001.00326; D-X-Y/AutoDL-Projects,
-xautodl/models/cell_searchs/genotypes.py).
+A cell has four nodes; node 0 is its input, node 3 its output, and every node reads all nodes before it. In text, from
+node 1 to node 3: ``|op~0|+|op~0|op~1|+|op~0|op~1|op~2|``. Source: NAS-Bench-201 (arXiv 2001.00326;
+D-X-Y/AutoDL-Projects, xautodl/models/cell_searchs/genotypes.py).
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ class NasBench201Genotype:
     space = "nas_bench_201"
     #: The kinds of cells of a network.
     kinds = (KIND,)
+    #: States of a cell that come from outside.
+    inputs = 1
 
     def __post_init__(self) -> None:
         ops = tuple(str(op) for op in as_list(self.ops, "a NAS-Bench-201 cell"))

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import paddle
 
-from paddle_darts.genotypes import Genotype
+from paddle_darts.genotypes import AnyGenotype
 from paddle_darts.methods.parts.derivation import limit_skips
-from paddle_darts.networks.supernet import CellMix, Supernet, SupernetSpec
+from paddle_darts.networks.supernet import CellMix, SearchNetwork, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 
 
@@ -42,6 +42,7 @@ class MethodOptions:
         warmup_epochs: epochs in which the rate rises linearly to learning_rate.
         lr_offset: epochs by which the cosine runs ahead; official programs of some methods start at 1.
         momentum: of the weights' SGD.
+        nesterov: Nesterov's form of the momentum.
         weight_decay: L2 added to the gradient of every weight.
         grad_clip: limit of the global norm of the weights' gradient (0: no clipping).
         arch_learning_rate: constant rate of the Adam optimizer of the architecture.
@@ -56,6 +57,7 @@ class MethodOptions:
     warmup_epochs: int = 0
     lr_offset: int = 0
     momentum: float = 0.9
+    nesterov: bool = False
     weight_decay: float = 3e-4
     grad_clip: float = 5.0
     arch_learning_rate: float = 3e-4
@@ -82,7 +84,7 @@ class SearchMethod(ABC):
     #: Settings, of the method or of the search, that ``fidelity: official`` gives where neither recipe nor user does.
     official: ClassVar[Mapping[str, Any]] = {}
 
-    supernet: Supernet
+    supernet: SearchNetwork
     source: RandomSource
 
     @abstractmethod
@@ -128,16 +130,17 @@ class SearchMethod(ABC):
         return self.probabilities()
 
     @abstractmethod
-    def derive_from(self, strengths: dict[str, np.ndarray]) -> Genotype:
+    def derive_from(self, strengths: dict[str, np.ndarray]) -> AnyGenotype:
         """The architecture that such tables stand for; GenotypeError when it would be empty."""
 
-    def derive(self, max_skips: int | None = None) -> Genotype:
-        """The architecture found so far; with ``max_skips`` its normal cell has at most so many skip connections."""
+    def derive(self, max_skips: int | None = None) -> AnyGenotype:
+        """The architecture found so far; with ``max_skips`` its normal (or only) cell has at most so many skip
+        connections."""
         if max_skips is None:
             return self.derive_from(self.strengths())
         return limit_skips(self.derive_from, self.strengths(), max_skips, self.supernet.spec.primitives)
 
-    def variants(self) -> dict[str, Genotype | None]:
+    def variants(self) -> dict[str, AnyGenotype | None]:
         """Further architectures that other rules of the method would derive, by a name for their file; None where a
         rule finds nothing."""
         return {}

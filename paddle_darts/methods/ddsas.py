@@ -15,16 +15,15 @@ import numpy as np
 import paddle
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.genotypes import KINDS
 from paddle_darts.methods.base import Batch, MethodOptions, StepResult
 from paddle_darts.methods.gradient import GradientMethod
-from paddle_darts.methods.parts.bilevel import gradients_or_none
 from paddle_darts.methods.parts.gumbel import gumbel_noise
 from paddle_darts.methods.parts.subspace import SpaceChange, SubSpace, get_space_config, mixing_weights
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.optimizers import clip_gradients
 from paddle_darts.nn.schedules import annealed
+from paddle_darts.spaces import get_space
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +74,8 @@ class Ddsas(GradientMethod):
         o, config = options, get_space_config(options.space_config)
         if config.type != "expand":  # only there the order of the operations counts
             config = replace(config, primitives=spec.primitives)
+        elif set(config.primitives) != set(spec.primitives):
+            raise ConfigError(f"{config.name} opens the operations of the DARTS space, got those of {spec.space}")
         if o.dss_freq < 1 or not 0 <= o.rdss_prob <= 1 or not 0 < o.tau_min <= o.tau_max:
             raise ConfigError(
                 "dss_freq must be at least 1, rdss_prob between 0 and 1, and 0 < tau_min <= tau_max; got "
@@ -84,7 +85,16 @@ class Ddsas(GradientMethod):
             config = _moved(config, o.stage_epochs)
         if o.saliency_type == "all" and not o.no_norm:
             log.warning("saliency_type all with normalised weights: the betas get no gradient; use no_norm or simple")
-        self.space = SubSpace(config, spec.steps, o.dss_max_ops, o.confidence, o.saliency_type, o.safe_shrink)
+        self.space = SubSpace(
+            config,
+            spec.steps,
+            o.dss_max_ops,
+            o.confidence,
+            o.saliency_type,
+            o.safe_shrink,
+            spec.kind_names,
+            get_space(spec.space).inputs,
+        )
         self._step, self._begun = 0, -1
         super().__init__(spec, options, epochs, source)
 
@@ -98,7 +108,7 @@ class Ddsas(GradientMethod):
     @property
     def betas(self) -> dict[str, paddle.Tensor]:
         """The parameters of the space by cell kind."""
-        return {kind: self.arch[f"betas_{kind}"] for kind in KINDS}
+        return {kind: self.arch[f"betas_{kind}"] for kind in self.spec.kind_names}
 
     @property
     def temperature(self) -> float:
@@ -151,15 +161,6 @@ class Ddsas(GradientMethod):
                 clip_gradients(found, self.options.arch_grad_clip)
         self.arch_optimizer.step(gradients)
 
-    def weight_step(self, train: Batch) -> StepResult:
-        if not (self.options.clip_with_arch and self.options.grad_clip):
-            return super().weight_step(train)
-        loss, logits = self.loss(train)
-        found = gradients_or_none(loss, [*self.weights.values(), *self.arch.values()])
-        clip_gradients([g for g in found if g is not None], self.options.grad_clip)
-        self.update_weights(found[: len(self.weights)])
-        return StepResult(float(loss), logits.detach())
-
     def probabilities(self) -> dict[str, np.ndarray]:
         """The saliencies of the operations that are available."""
         return {kind: table.astype("float32") for kind, table in self.strengths().items()}
@@ -172,8 +173,8 @@ class Ddsas(GradientMethod):
         return max(0, self.space.stage - (self.space.config.type == "expand"))
 
     def facts(self) -> dict[str, Any]:
-        counts = {f"available_{kind}": int(self.space.available[kind].sum()) for kind in KINDS}
-        return {**counts, **{f"active_{kind}": int(self.space.active[kind].sum()) for kind in KINDS}}
+        counts = {f"available_{kind}": int(table.sum()) for kind, table in self.space.available.items()}
+        return {**counts, **{f"active_{kind}": int(table.sum()) for kind, table in self.space.active.items()}}
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "space": self.space.state_dict(), "step": self._step, "begun": self._begun}

@@ -14,7 +14,7 @@ import numpy as np
 import paddle
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.genotypes import KINDS, Genotype, NetworkOptions
+from paddle_darts.genotypes import AnyGenotype, NetworkOptions
 from paddle_darts.methods.base import MethodOptions
 from paddle_darts.methods.gradient import GradientMethod
 from paddle_darts.methods.parts.dirichlet import concentration, dirichlet_weights, kl_to_uniform
@@ -39,6 +39,8 @@ class DrNasOptions(MethodOptions):
         reg_scale: strength of that.
         stage_lr: clean (one cosine over the search) or official (every stage starts at --learning_rate again, which
             for two equal stages doubles the rate of the second).
+        clip_with_arch: count the architecture's gradient into the norm by which the weights' gradient is clipped (the
+            authors' program for NAS-Bench-201 does).
         aligned_statistics: widened strided skips keep the running statistics of their channels (official: of others).
     """
 
@@ -53,6 +55,7 @@ class DrNasOptions(MethodOptions):
     reg_type: Literal["l2", "kl"] = "l2"
     reg_scale: float = 1e-3
     stage_lr: Literal["clean", "official"] = "clean"
+    clip_with_arch: bool = False
     aligned_statistics: bool = True
 
 
@@ -67,10 +70,11 @@ class DrNas(GradientMethod):
         if options.arch_weight_decay:
             raise ConfigError("arch_weight_decay of dr_nas is called reg_scale, with reg_type l2")
         self.begins = _stage_begins(options, epochs)
-        self.base = replace(spec, ops=tuple(op for op in spec.primitives if op != "none"), switches=None)
+        ops = tuple(op for op in spec.primitives if op != "none" or spec.every_edge)
+        self.base = replace(spec, ops=ops, switches=None)
         _check_fit(self.base, options)
         self._stage = 0
-        self.masks: dict[str, np.ndarray | None] = dict.fromkeys(KINDS)
+        self.masks: dict[str, np.ndarray | None] = dict.fromkeys(spec.kind_names)
         super().__init__(spec, options, epochs, source)
 
     def first_spec(self, spec: SupernetSpec) -> SupernetSpec:
@@ -78,7 +82,7 @@ class DrNas(GradientMethod):
 
     def stage_spec(self) -> SupernetSpec:
         """The supernet of the present stage: its channels, and the candidates that are left."""
-        masks = [self.masks[kind] for kind in KINDS]
+        masks = list(self.masks.values())
         switches = None if masks[0] is None else masks
         return replace(self.base, partial_channels=self.options.ks[self._stage], switches=switches)
 
@@ -147,9 +151,9 @@ class DrNas(GradientMethod):
             for kind, alpha in self.alphas.items()
         }
 
-    def derive_from(self, strengths: dict[str, np.ndarray]) -> Genotype:
-        """Its evaluation networks normalise what they pool."""
-        return replace(super().derive_from(strengths), network=NetworkOptions(pool_bn=True))
+    def derive_from(self, strengths: dict[str, np.ndarray]) -> AnyGenotype:
+        """Its evaluation networks normalise what they pool, as its supernets do."""
+        return replace(super().derive_from(strengths), network=NetworkOptions(pool_bn=self.spec.pool_bn))
 
     def facts(self) -> dict[str, Any]:
         masks = list(self.masks.values())

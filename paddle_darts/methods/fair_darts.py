@@ -14,10 +14,10 @@ import paddle
 from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError, GenotypeError
-from paddle_darts.genotypes import KINDS, Genotype
+from paddle_darts.genotypes import AnyGenotype
 from paddle_darts.methods.base import Batch, MethodOptions, StepResult
 from paddle_darts.methods.gradient import GradientMethod, parameter
-from paddle_darts.methods.parts.threshold import PARSE_METHODS, threshold_genotype, zero_one_loss
+from paddle_darts.methods.parts.threshold import PARSE_METHODS, threshold_cell, threshold_genotype, zero_one_loss
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 
 
@@ -63,7 +63,7 @@ class FairDarts(GradientMethod):
 
     def initial_arch(self) -> dict[str, paddle.Tensor]:
         shape = (self.spec.num_edges, len(self.spec.primitives))
-        return {f"alphas_{kind}": parameter(np.zeros(shape)) for kind in KINDS}
+        return {f"alphas_{kind}": parameter(np.zeros(shape)) for kind in self.spec.kind_names}
 
     @property
     def arch_betas(self) -> tuple[float, float]:
@@ -97,20 +97,22 @@ class FairDarts(GradientMethod):
     def probabilities(self) -> dict[str, np.ndarray]:
         return {kind: F.sigmoid(a.astype("float32")).numpy() for kind, a in self.alphas.items()}
 
-    def derive_from(self, strengths: dict[str, np.ndarray]) -> Genotype:
+    def derive_from(self, strengths: dict[str, np.ndarray]) -> AnyGenotype:
         return self.parse(strengths, self.options.parse_method)
 
-    def parse(self, strengths: dict[str, np.ndarray], parse_method: str) -> Genotype:
+    def parse(self, strengths: dict[str, np.ndarray], parse_method: str) -> AnyGenotype:
         """The genotype by one of ``PARSE_METHODS``."""
         s, o = self.spec, self.options
+        if s.every_edge:
+            return threshold_cell(strengths, s.primitives, parse_method, o.op_threshold, o.fallback)
         return threshold_genotype(
             strengths, s.primitives, s.steps, s.multiplier, parse_method, o.op_threshold, o.fallback
         )
 
-    def variants(self) -> dict[str, Genotype | None]:
+    def variants(self) -> dict[str, AnyGenotype | None]:
         return {parse_method: self._parse_or_none(parse_method) for parse_method in PARSE_METHODS}
 
-    def _parse_or_none(self, parse_method: str) -> Genotype | None:
+    def _parse_or_none(self, parse_method: str) -> AnyGenotype | None:
         try:
             return self.parse(self.strengths(), parse_method)
         except GenotypeError:  # nothing reaches the threshold yet; the main derivation says so

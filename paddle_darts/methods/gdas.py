@@ -12,7 +12,6 @@ from paddle_darts.methods.base import Batch, MethodOptions, StepResult
 from paddle_darts.methods.gradient import GradientMethod
 from paddle_darts.methods.parts.gumbel import gdas_mix
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
-from paddle_darts.nn.optimizers import NamedOptimizer, sgd
 from paddle_darts.nn.schedules import annealed
 
 
@@ -21,7 +20,6 @@ class GdasOptions(MethodOptions):
     """Settings of GDAS.
 
     Args:
-        nesterov: Nesterov's form of the momentum.
         tau_max: temperature of the Gumbel softmax in the first epoch.
         tau_min: temperature in the last epoch; linear in between.
     """
@@ -44,10 +42,6 @@ class Gdas(GradientMethod):
                 f"the temperature must fall and stay above 0, got tau_max={options.tau_max}, tau_min={options.tau_min}"
             )
         super().__init__(spec, options, *rest)
-
-    def new_weight_optimizer(self) -> NamedOptimizer:
-        o = self.options
-        return sgd(self.weights, o.learning_rate, o.momentum, o.weight_decay, o.nesterov)
 
     @property
     def temperature(self) -> float:

@@ -10,15 +10,16 @@ import numpy as np
 import paddle
 from paddle.nn import functional as F
 
-from paddle_darts.genotypes import KINDS, Genotype
+from paddle_darts.genotypes import AnyGenotype
 from paddle_darts.methods.base import Batch, MethodOptions, SearchMethod, StepResult
 from paddle_darts.methods.parts.bilevel import HyperGradient, first_order, gradients_or_none, second_order
-from paddle_darts.methods.parts.derivation import darts_genotype
-from paddle_darts.networks.supernet import CellMix, Supernet, SupernetSpec
+from paddle_darts.methods.parts.derivation import genotype_of
+from paddle_darts.networks.supernet import CellMix, SupernetSpec
+from paddle_darts.networks.supernets import build_supernet
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import copy_into
 from paddle_darts.nn.losses import cross_entropy
-from paddle_darts.nn.optimizers import NamedOptimizer, adam, sgd
+from paddle_darts.nn.optimizers import NamedOptimizer, adam, clip_gradients, sgd
 from paddle_darts.nn.schedules import cosine, warm_up
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ class GradientMethod(SearchMethod):
 
     A subclass says what the architecture parameters are (:meth:`initial_arch`) and how they become weights of the
     candidates (:meth:`mixture`, :meth:`probabilities`); it may change the losses, the schedule, or what happens between
-    epochs. As it stands: softmax over the candidates of every edge, first or second order, DARTS' derivation.
+    epochs. As it stands: softmax over the candidates of every edge, first or second order, the common derivation of
+    the space.
     """
 
     options_class: ClassVar[type[MethodOptions]] = UnrolledOptions
@@ -76,7 +78,7 @@ class GradientMethod(SearchMethod):
     def build_supernet(self, spec: SupernetSpec) -> None:
         """The supernet of ``spec`` with fresh weights and an optimizer for them; the architecture stays as it is."""
         self.spec = spec
-        self.supernet = Supernet(spec)
+        self.supernet = build_supernet(spec)
         self.supernet.random = self.source
         self.weights = self.supernet.weights()
         self.weight_optimizer = self.new_weight_optimizer()
@@ -84,7 +86,7 @@ class GradientMethod(SearchMethod):
     def new_weight_optimizer(self) -> NamedOptimizer:
         """An optimizer without any past for the present weights."""
         o = self.options
-        return sgd(self.weights, o.learning_rate, o.momentum, o.weight_decay)
+        return sgd(self.weights, o.learning_rate, o.momentum, o.weight_decay, o.nesterov)
 
     def new_arch_optimizer(self) -> NamedOptimizer:
         """An optimizer without any past for the architecture parameters."""
@@ -97,17 +99,17 @@ class GradientMethod(SearchMethod):
         return 0.5, 0.999
 
     def initial_arch(self) -> dict[str, paddle.Tensor]:
-        """1e-3 * N(0, 1) of shape [edges, ops] for both cell kinds (the code of DARTS; its paper says zeros)."""
+        """1e-3 * N(0, 1) of shape [edges, ops] for every kind of cell (the code of DARTS; its paper says zeros)."""
         shape = (self.spec.num_edges, len(self.spec.primitives))
-        return {f"alphas_{kind}": parameter(1e-3 * self.source.normal(shape)) for kind in KINDS}
+        return {f"alphas_{kind}": parameter(1e-3 * self.source.normal(shape)) for kind in self.spec.kind_names}
 
     @property
     def alphas(self) -> dict[str, paddle.Tensor]:
         """The parameters of the candidates by cell kind."""
-        return {kind: self.arch[f"alphas_{kind}"] for kind in KINDS}
+        return {kind: self.arch[f"alphas_{kind}"] for kind in self.spec.kind_names}
 
     def mixture(self) -> list[CellMix]:
-        shared = {kind: self.cell_mix(kind) for kind in KINDS}
+        shared = {kind: self.cell_mix(kind) for kind in self.spec.kind_names}
         return [shared[kind] for kind in self.spec.kinds]
 
     def cell_mix(self, kind: str) -> CellMix:
@@ -141,8 +143,13 @@ class GradientMethod(SearchMethod):
 
     def weight_step(self, train: Batch) -> StepResult:
         """Moves the weights; returns loss and logits before that."""
-        loss, logits = self.loss(train, grads="weights")
-        self.update_weights(gradients_or_none(loss, list(self.weights.values())))
+        together = getattr(self.options, "clip_with_arch", False) and self.options.grad_clip
+        loss, logits = self.loss(train, grads="both" if together else "weights")
+        arch = list(self.arch.values()) if together else []
+        found = gradients_or_none(loss, [*self.weights.values(), *arch])
+        if together:
+            clip_gradients([g for g in found if g is not None], self.options.grad_clip)
+        self.update_weights(found[: len(self.weights)])
         return StepResult(float(loss), logits.detach())
 
     def arch_gradient(self, train: Batch, valid: Batch) -> HyperGradient:
@@ -216,8 +223,8 @@ class GradientMethod(SearchMethod):
     def probabilities(self) -> dict[str, np.ndarray]:
         return {kind: F.softmax(a.astype("float32"), axis=-1).numpy() for kind, a in self.alphas.items()}
 
-    def derive_from(self, strengths: dict[str, np.ndarray]) -> Genotype:
-        return darts_genotype(strengths, self.spec.primitives, self.spec.steps, self.spec.multiplier)
+    def derive_from(self, strengths: dict[str, np.ndarray]) -> AnyGenotype:
+        return genotype_of(strengths, self.spec)
 
     # ---- checkpoints
     def tensors(self) -> dict[str, dict[str, paddle.Tensor]]:

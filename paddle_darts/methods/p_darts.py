@@ -7,7 +7,6 @@ official program falls back to other numbers in silence); genotypes under every 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,16 +14,15 @@ import paddle
 from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.genotypes import KINDS, Genotype
+from paddle_darts.genotypes import AnyGenotype
 from paddle_darts.methods.base import MethodOptions
 from paddle_darts.methods.gradient import GradientMethod, parameter
 from paddle_darts.methods.parts.progressive import (
+    derivation,
     drop_weakest,
     on_probabilities,
-    progressive_genotype,
     restricted_genotypes,
     skip_dropout,
-    with_none_genotype,
 )
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
@@ -96,7 +94,7 @@ class PDarts(GradientMethod):
         options.check(len(spec.primitives))
         self.base, self.stage_epochs = spec, epochs // options.stages
         shape = (spec.num_edges, len(spec.primitives))
-        self.switches = {kind: np.ones(shape, dtype=bool) for kind in KINDS}
+        self.switches = {kind: np.ones(shape, dtype=bool) for kind in spec.kind_names}
         self._stage = 0
         super().__init__(spec, options, epochs, source)
 
@@ -112,14 +110,19 @@ class PDarts(GradientMethod):
             self.base,
             layers=self.base.layers + o.per_stage("add_layers")[number],
             init_channels=self.base.init_channels + o.per_stage("add_width")[number],
-            switches=[self.switches[kind] for kind in KINDS],
+            switches=list(self.switches.values()),
             skip_dropout=o.dropout_rate[number] > 0,
         )
 
     def initial_arch(self) -> dict[str, paddle.Tensor]:
         """One alpha per candidate that is left, [edges, ON ops]."""
-        shape = (self.spec.num_edges, int(self.switches["normal"][0].sum()))
-        return {f"alphas_{kind}": parameter(1e-3 * self.source.normal(shape)) for kind in KINDS}
+        shape = (self.spec.num_edges, self.candidates_per_edge)
+        return {f"alphas_{kind}": parameter(1e-3 * self.source.normal(shape)) for kind in self.switches}
+
+    @property
+    def candidates_per_edge(self) -> int:
+        """How many candidates every edge still has."""
+        return int(next(iter(self.switches.values()))[0].sum())
 
     def cell_mix(self, kind: str) -> CellMix:
         switches = self.switches[kind]
@@ -158,7 +161,7 @@ class PDarts(GradientMethod):
         """Drops the weakest candidates of every edge and starts a new supernet with new alphas."""
         count = self.options.num_to_drop[self._stage]
         tables = self.probabilities()
-        self.switches = {kind: drop_weakest(tables[kind], self.switches[kind], count) for kind in KINDS}
+        self.switches = {kind: drop_weakest(tables[kind], on, count) for kind, on in self.switches.items()}
         self._stage += 1
         self.build(self.stage_spec(self._stage))
 
@@ -176,24 +179,21 @@ class PDarts(GradientMethod):
 
     # ---- what has been found
     def probabilities(self) -> dict[str, np.ndarray]:
-        return {kind: on_probabilities(self.alphas[kind].numpy(), self.switches[kind]) for kind in KINDS}
+        return {kind: on_probabilities(self.alphas[kind].numpy(), on) for kind, on in self.switches.items()}
 
-    def derive_from(self, strengths: dict[str, np.ndarray]) -> Genotype:
-        rule = with_none_genotype if self.options.derive == "with_none" else progressive_genotype
-        return self._by(rule)(strengths)
+    def derive_from(self, strengths: dict[str, np.ndarray]) -> AnyGenotype:
+        return derivation(self.spec, self.switches, self.options.derive == "with_none")(strengths)
 
-    def _by(self, rule: Any) -> Any:
-        s = self.spec
-        return partial(rule, switches=self.switches, primitives=s.primitives, steps=s.steps, multiplier=s.multiplier)
-
-    def variants(self) -> dict[str, Genotype | None]:
+    def variants(self) -> dict[str, AnyGenotype | None]:
         """The genotypes under every limit of skip connections in the normal cell (the authors recommend 2)."""
-        found = self._by(restricted_genotypes)(self.strengths())
-        limits = range(2 * self.spec.steps, -1, -1)
+        derive, strengths = derivation(self.spec, self.switches), self.strengths()
+        edges = self.spec.num_edges if self.spec.every_edge else 2 * self.spec.steps
+        limits = range(edges, -1, -1)
+        found = restricted_genotypes(derive, strengths, limits, self.spec.primitives)
         return {f"max_skip_{limit}": found.get(limit) for limit in limits}
 
     def facts(self) -> dict[str, Any]:
-        return {"skip_dropout": self.skip_dropout, "candidates_per_edge": int(self.switches["normal"][0].sum())}
+        return {"skip_dropout": self.skip_dropout, "candidates_per_edge": self.candidates_per_edge}
 
     # ---- checkpoints
     def state(self) -> dict[str, Any]:
@@ -201,8 +201,8 @@ class PDarts(GradientMethod):
         return {**super().state(), "stage": self._stage, "switches": switches}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        switches = {kind: np.array(state["switches"][kind], dtype=bool) for kind in KINDS}
-        same = all(np.array_equal(self.switches[kind], switches[kind]) for kind in KINDS)
+        switches = {kind: np.array(state["switches"][kind], dtype=bool) for kind in self.switches}
+        same = all(np.array_equal(on, switches[kind]) for kind, on in self.switches.items())
         if state["stage"] != self._stage or not same:
             self._stage, self.switches = state["stage"], switches
             self.build(self.stage_spec(self._stage))

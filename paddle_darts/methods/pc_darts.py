@@ -6,6 +6,7 @@ statistics twice), channels that do not divide are refused, ``channel_sampling="
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,9 +14,7 @@ import numpy as np
 import paddle
 from paddle.nn import functional as F
 
-from paddle_darts.genotypes import KINDS
 from paddle_darts.methods.gradient import GradientMethod, UnrolledOptions, parameter
-from paddle_darts.methods.parts.derivation import node_rows
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 
 
@@ -47,7 +46,8 @@ class PcDarts(GradientMethod):
         return replace(spec, partial_channels=o.partial_channels, channel_sampling=o.channel_sampling)
 
     def initial_arch(self) -> dict[str, paddle.Tensor]:
-        betas = {f"betas_{k}": parameter(1e-3 * self.source.normal((self.spec.num_edges,))) for k in KINDS}
+        s = self.spec
+        betas = {f"betas_{k}": parameter(1e-3 * self.source.normal((s.num_edges,))) for k in s.kind_names}
         return {**super().initial_arch(), **betas}
 
     def cell_mix(self, kind: str) -> CellMix:
@@ -55,13 +55,13 @@ class PcDarts(GradientMethod):
 
     def edge_weights(self, kind: str) -> paddle.Tensor:
         """The weights [edges]: a softmax of the betas over the edges into each node."""
-        return softmax_per_node(self.arch[f"betas_{kind}"], self.spec.steps)
+        return softmax_per_node(self.arch[f"betas_{kind}"], self.spec.node_rows)
 
     def strengths(self) -> dict[str, np.ndarray]:
-        edges = {kind: self.edge_weights(kind).astype("float32").numpy() for kind in KINDS}
+        edges = {kind: self.edge_weights(kind).astype("float32").numpy() for kind in self.spec.kind_names}
         return {kind: table * edges[kind][:, None] for kind, table in self.probabilities().items()}
 
 
-def softmax_per_node(values: paddle.Tensor, steps: int) -> paddle.Tensor:
-    """Softmax of ``values`` [edges] over the edges that enter the same node."""
-    return paddle.concat([F.softmax(values[rows.start : rows.stop], axis=0) for rows in node_rows(steps)])
+def softmax_per_node(values: paddle.Tensor, node_rows: Sequence[range]) -> paddle.Tensor:
+    """Softmax of ``values`` [edges] over the edges that enter the same node, whose rows are given for each node."""
+    return paddle.concat([F.softmax(values[rows.start : rows.stop], axis=0) for rows in node_rows])

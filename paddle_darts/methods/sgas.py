@@ -14,11 +14,12 @@ import paddle
 from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.genotypes import KINDS, Genotype
+from paddle_darts.genotypes import AnyGenotype
 from paddle_darts.methods.gradient import GradientMethod, UnrolledOptions, parameter
 from paddle_darts.methods.parts.greedy import Decision, DecisionSchedule, GreedyDecisions, greedy_genotype
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
+from paddle_darts.spaces import get_space
 
 
 @dataclass
@@ -51,16 +52,17 @@ class Sgas(GradientMethod):
 
     def __init__(self, spec: SupernetSpec, options: SgasOptions, epochs: int, source: RandomSource) -> None:
         self.schedule = DecisionSchedule(options.warmup_dec_epoch, options.decision_freq, 0)
-        needed = self.schedule.epochs(spec.steps)
-        if epochs < needed:
-            raise ConfigError(
-                f"warmup_dec_epoch {options.warmup_dec_epoch} and decision_freq {options.decision_freq} need at least "
-                f"{needed} epochs for {2 * spec.steps} decisions, got {epochs}"
-            )
         if options.batch_increase < 0:
             raise ConfigError(f"batch_increase must be at least 0, got {options.batch_increase}")
         rule = 1 + options.use_history, options.history_size, options.official_start
-        self.decisions = {kind: GreedyDecisions(spec.primitives, spec.steps, *rule) for kind in KINDS}
+        shape = get_space(spec.space).inputs, spec.every_edge
+        self.decisions = {k: GreedyDecisions(spec.primitives, spec.steps, *rule, *shape) for k in spec.kind_names}
+        count = next(iter(self.decisions.values())).decisions
+        if epochs < (needed := self.schedule.epochs(count)):
+            raise ConfigError(
+                f"warmup_dec_epoch {options.warmup_dec_epoch} and decision_freq {options.decision_freq} need at least "
+                f"{needed} epochs for {count} decisions, got {epochs}"
+            )
         self.rounds = 0  # epochs that ended with a decision
         self.latest: dict[str, Decision] = {}
         super().__init__(spec, options, epochs, source)
@@ -71,13 +73,13 @@ class Sgas(GradientMethod):
         return {
             f"alphas_{kind}.{row}": parameter(1e-3 * self.source.normal((ops,)))
             for row in range(self.spec.num_edges)
-            for kind in KINDS
+            for kind in self.decisions
         }
 
     @property
     def alphas(self) -> dict[str, paddle.Tensor]:
         rows = range(self.spec.num_edges)
-        return {kind: paddle.stack([self.arch[f"alphas_{kind}.{row}"] for row in rows]) for kind in KINDS}
+        return {kind: paddle.stack([self.arch[f"alphas_{kind}.{row}"] for row in rows]) for kind in self.decisions}
 
     def cell_mix(self, kind: str) -> CellMix:
         """Softmax on undecided edges; the operation of a decided one counts fully, pruned edges give nothing."""
@@ -89,18 +91,18 @@ class Sgas(GradientMethod):
 
     def update_arch(self, gradients: list[paddle.Tensor | None]) -> None:
         """Settled edges are left alone, by decay and momentum too."""
-        still = {f"alphas_{k}.{row}" for k in KINDS for row in np.flatnonzero(self.decisions[k].undecided)}
+        still = {f"alphas_{k}.{row}" for k, d in self.decisions.items() for row in np.flatnonzero(d.undecided)}
         super().update_arch([g if name in still else None for name, g in zip(self.arch, gradients, strict=True)])
 
     def end_epoch(self, epoch: int) -> None:
         tables, due = self.strengths(), self.schedule.due(epoch)
-        found = {kind: self.decisions[kind].end_epoch(tables[kind], due)[1] for kind in KINDS}
+        found = {kind: decisions.end_epoch(tables[kind], due)[1] for kind, decisions in self.decisions.items()}
         self.latest = {kind: decision for kind, decision in found.items() if decision is not None}
         self.rounds += bool(self.latest)
 
     def probabilities(self) -> dict[str, np.ndarray]:
         """The weights of the mixture: 1 for the operation of a decided edge, 0 on pruned ones."""
-        return {kind: self.cell_mix(kind).ops.numpy().astype("float32") for kind in KINDS}
+        return {kind: self.cell_mix(kind).ops.numpy().astype("float32") for kind in self.decisions}
 
     def strengths(self) -> dict[str, np.ndarray]:
         """The softmax of all edges, settled or not."""
@@ -109,21 +111,21 @@ class Sgas(GradientMethod):
     def batch_size(self, given: int) -> int:
         return given + self.options.batch_increase * self.rounds
 
-    def derive_from(self, strengths: dict[str, np.ndarray]) -> Genotype:
+    def derive_from(self, strengths: dict[str, np.ndarray]) -> AnyGenotype:
         """Settled edges, and what would be settled if the search ended now."""
         return greedy_genotype(self.decisions, self.spec.multiplier, strengths)
 
     def facts(self) -> dict[str, Any]:
-        left = {f"undecided_{kind}": int(self.decisions[kind].undecided.sum()) for kind in KINDS}
+        left = {f"undecided_{kind}": int(decisions.undecided.sum()) for kind, decisions in self.decisions.items()}
         decided = {f"decided_{kind}": f"{d.op} from {d.source} into node {d.node}" for kind, d in self.latest.items()}
-        return {**left, **{f"decided_{kind}": None for kind in KINDS}, **decided}
+        return {**left, **{f"decided_{kind}": None for kind in self.decisions}, **decided}
 
     def state(self) -> dict[str, Any]:
-        decisions = {kind: self.decisions[kind].state_dict() for kind in KINDS}
+        decisions = {kind: found.state_dict() for kind, found in self.decisions.items()}
         return {**super().state(), "decisions": decisions, "rounds": self.rounds}
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         self.rounds = state["rounds"]
-        for kind in KINDS:
-            self.decisions[kind].load_state_dict(state["decisions"][kind])
+        for kind, decisions in self.decisions.items():
+            decisions.load_state_dict(state["decisions"][kind])

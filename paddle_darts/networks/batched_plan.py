@@ -123,8 +123,9 @@ class CellPlan:
     """The fans of a cell's states 0, 1, ... in order.
 
     The first ``inputs`` states come from outside. ``described`` are the operations of the ``edges`` (node, source), as
-    layers where their form is unknown; ``active`` says which of them are on. The output joins the last ``multiplier`` nodes. ``partial``: some channels pass by every
-    edge with anything active. ``masked``: each identity has a mask of its own.
+    layers where their form is unknown; ``active`` says which of them are on. The output joins the last ``multiplier``
+    nodes. ``partial``: some channels pass by every edge with anything active. ``masked``: each identity has a mask of
+    its own.
     """
 
     def __init__(

@@ -52,8 +52,9 @@ def cell_plan(
 ) -> Plan:
     """The plan of a cell with an input state for each layer of ``preprocess`` and a node for each of ``strides``.
 
-    An input without a layer is a state as it is. ``strides`` tell by how much a node is smaller than state 0. ``links`` are ordered by target; ``offsets`` are pairs
-    (target, coefficient) of scalars that are added. The result is the states ``outputs`` side by side.
+    An input without a layer is a state as it is. ``strides`` tell by how much a node is smaller than state 0. ``links``
+    are ordered by target; ``offsets`` are pairs (target, coefficient) of scalars that are added. The result is the
+    states ``outputs`` side by side.
     """
     plan = PlanBuilder(input_channels)
     states = _preprocessed(plan, preprocess)

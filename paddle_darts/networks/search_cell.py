@@ -49,7 +49,8 @@ class SearchCell(nn.Layer, ABC):
     """A cell with candidates on every edge; its output joins the last ``multiplier`` states.
 
     ``wiring[row]`` = (node, source state) is an edge, ``candidates[row][column]`` one of its candidates. The states are
-    first the inputs, brought to the cell's width by ``preprocess``, then the nodes. Candidates are not exchanged once the cell has run: what is computed together is planned from the first ones.
+    first the inputs, brought to the cell's width by ``preprocess``, then the nodes. Candidates are not exchanged once
+    the cell has run: what is computed together is planned from the first ones.
     """
 
     def __init__(self, spec: SupernetSpec, kind: str, channels: int) -> None:

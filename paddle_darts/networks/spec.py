@@ -21,8 +21,8 @@ class SupernetSpec:
     """Everything that fixes the shape of a supernet; two equal specs build the same network.
 
     ``ops`` are the candidates in the order of the columns of a mix (None: the primitives of the space). ``switches``,
-    one table for each kind of cell, say which of them are built (None: all): the others have neither parameters nor maps, but keep
-    their column and are inactive whatever a mix says.
+    one table for each kind of cell, say which of them are built (None: all): the others have neither parameters nor
+    maps, but keep their column and are inactive whatever a mix says.
 
     ``partial_channels`` K > 1: only C/K channels of an edge go through its candidates, the others pass by, halved by
     2x2 max pooling where the edge has stride 2. ``channel_sampling`` says which: "shuffle" takes the first ones and
@@ -91,6 +91,16 @@ class SupernetSpec:
     def edges(self) -> list[tuple[int, int]]:
         """The (node, source state) of each edge of a cell."""
         return get_space(self.space).edges(self.steps)
+
+    @property
+    def node_rows(self) -> list[range]:
+        """The rows of the edges into each node."""
+        return get_space(self.space).node_rows(self.steps)
+
+    @property
+    def every_edge(self) -> bool:
+        """Whether a genotype of the space has one operation on every edge, `none` included."""
+        return get_space(self.space).every_edge
 
     @property
     def num_edges(self) -> int:

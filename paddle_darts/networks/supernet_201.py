@@ -1,7 +1,7 @@
 """The supernet of the NAS-Bench-201 space: three groups of cells with residual blocks between them.
 
 Source: NAS-Bench-201 (arXiv 2001.00326; D-X-Y/AutoDL-Projects, xautodl/models/cell_searchs/search_model_darts.py;
-parameter names included). Deviation: convolutions of candidates have no bias (see :mod:`paddle_darts.nn.nas_bench_201`).
+parameter names included). Deviation: candidates' convolutions have no bias, see :mod:`paddle_darts.nn.nas_bench_201`.
 """
 
 from __future__ import annotations

@@ -49,12 +49,12 @@ def tracking_statistics() -> bool:
 class BatchNorm(nn.BatchNorm2D):
     """Batch norm over [B, C, H, W] whose running statistics are PyTorch's.
 
-    Paddle accumulates the biased batch variance (PyTorch: the unbiased one, factor n/(n-1) with n = B*H*W) and
-    rounds the momentum to float32 even in float64; so the batch statistics are taken from the kernel (momentum 0)
-    and averaged here. Outputs and gradients are Paddle's. ``momentum`` 0.9 is PyTorch's 0.1. ``affine=False`` has
-    neither scale nor shift (supernets). One that is not ``tracked`` always uses the statistics of the batch and leaves
-    its running ones alone (PyTorch's ``track_running_stats=False``). With n = 1 Paddle's kernels hand the input through unchanged; the running
-    statistics then stay as they are (PyTorch refuses such a batch).
+    Paddle accumulates the biased batch variance (PyTorch: the unbiased one, factor n/(n-1) with n = B*H*W) and rounds
+    the momentum to float32 even in float64; so the batch statistics are taken from the kernel (momentum 0) and averaged
+    here. Outputs and gradients are Paddle's. ``momentum`` 0.9 is PyTorch's 0.1. ``affine=False`` has neither scale nor
+    shift (supernets). One that is not ``tracked`` always uses the statistics of the batch and leaves its running ones
+    alone (PyTorch's ``track_running_stats=False``). With n = 1 Paddle's kernels hand the input through unchanged; the
+    running statistics then stay as they are (PyTorch refuses such a batch).
     """
 
     def __init__(self, channels: int, affine: bool = True) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from paddle import nn
 
@@ -21,15 +22,17 @@ class CellSpace:
     operation from (channels, stride, affine). A cell has ``inputs`` states that come from outside, and node i (from 0)
     has edges from the states 0..i+inputs-1. Edges are numbered node by node, so row = offset(node) + source.
 
-    ``kinds`` are the kinds of searched cells; ``layout`` says for (layers, reductions) which kind each searched cell
-    of a network is. ``every_edge``: a genotype has one operation on every edge, `none` included (else the derivation
-    chooses edges, and `none` is no choice). ``steps``, ``multiplier``, ``stem_multiplier``, ``layers``, ``pool_bn``
-    and ``track_running_stats`` are what supernets have where nothing else is asked for.
+    ``skeleton`` names the networks that hold the cells. ``kinds`` are the kinds of searched cells; ``layout`` says for
+    (layers, reductions) which kind each searched cell of a network is. ``every_edge``: a genotype has one operation on
+    every edge, `none` included (else the derivation chooses edges, and `none` is no choice). ``steps``, ``multiplier``,
+    ``stem_multiplier``, ``layers``, ``pool_bn`` and ``track_running_stats`` are what supernets have where nothing else
+    is asked for.
     """
 
     name: str
     primitives: tuple[str, ...]
     ops: dict[str, OpBuilder]
+    skeleton: str
     kinds: tuple[str, ...]
     layout: Layout
     inputs: int
@@ -48,7 +51,7 @@ class CellSpace:
     def node_rows(self, steps: int) -> list[range]:
         """The rows of the edges into each node: 0-1, 2-4, 5-8, ... with two inputs."""
         starts = [node * self.inputs + node * (node - 1) // 2 for node in range(steps + 1)]
-        return [range(first, stop) for first, stop in zip(starts, starts[1:], strict=False)]
+        return [range(first, stop) for first, stop in pairwise(starts)]
 
     def build(self, op: str, channels: int, stride: int, affine: bool) -> nn.Layer:
         """One operation as a layer [B, channels, H, W] -> [B, channels, ceil(H/stride), ceil(W/stride)]."""

@@ -49,6 +49,7 @@ DARTS = CellSpace(
     name="darts",
     primitives=tuple(PRIMITIVES),
     ops=OPS,
+    skeleton="darts",
     kinds=KINDS,
     layout=cell_kinds,
     inputs=2,

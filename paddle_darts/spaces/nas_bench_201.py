@@ -51,6 +51,7 @@ NAS_BENCH_201 = CellSpace(
     name="nas_bench_201",
     primitives=OPS,
     ops=_OPERATIONS,
+    skeleton="nas_bench_201",
     kinds=(KIND,),
     layout=cell_kinds,
     inputs=1,

@@ -15,6 +15,7 @@ from paddle_darts.nn.drop import RandomSource
 
 KINDS = ("normal", "reduce")
 SPEC = SupernetSpec(init_channels=8, layers=2, steps=2, multiplier=2, num_classes=3, reductions=(1,))
+SPEC_201 = SupernetSpec(space="nas_bench_201", init_channels=8, layers=5, num_classes=3)
 EPOCHS = 4
 
 

@@ -7,10 +7,10 @@ from dataclasses import fields
 import numpy as np
 import paddle
 import pytest
-from method_runs import EPOCHS, SPEC, assert_equal_tensors, batch, build, search
+from method_runs import EPOCHS, SPEC_201, assert_equal_tensors, batch, build, search
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.genotypes import Genotype, parse_genotype
+from paddle_darts.genotypes import GENOTYPES, parse_genotype
 from paddle_darts.io import rng
 from paddle_darts.io.tensors import load_tensors, save_tensors
 from paddle_darts.methods import METHODS, MethodOptions, get_method, list_methods
@@ -50,11 +50,39 @@ VARIANTS = {
     ),
     "gdas": ({},),
 }
+#: The same in the space of NAS-Bench-201.
+VARIANTS_201 = {
+    "darts": ({}, {"unrolled": True, "nesterov": True}),
+    "pc_darts": ({"arch_start_epoch": 0, "unrolled": True}, {"arch_start_epoch": 1, "channel_sampling": "random"}),
+    "p_darts": (
+        {
+            "arch_start_epoch": 0,
+            "add_layers": [0, 3],
+            "add_width": [0, 0],
+            "dropout_rate": [0.2, 0.4],
+            "num_to_drop": [2],
+        },
+    ),
+    "fair_darts": ({"op_threshold": 0.4}, {"single_level": True, "parse_method": "darts"}),
+    "sgas": ({"warmup_dec_epoch": 0, "decision_freq": 1, "use_history": True, "epochs": 6},),
+    "dr_nas": (
+        {"arch_start_epoch": 0, "ks": [1], "keeps": [5], "clip_with_arch": True},
+        {"arch_start_epoch": 0, "ks": [4, 2], "keeps": [5, 3], "reg_type": "kl"},
+    ),
+    "ddsas": (
+        {"dss_max_ops": 7, "dss_freq": 1, "gumbel": True, "rdss_prob": 0.5},
+        {"dss_max_ops": 7, "dss_freq": 1, "space_config": "space_config_shrink", "stage_epochs": [1, 2, 3, 4, 5]},
+    ),
+}
 CASES = [(name, options) for name in METHODS for options in VARIANTS.get(name, ({},))]
+CASES += [(name, {"spec": SPEC_201, **o}) for name in METHODS for o in VARIANTS_201.get(name, ({},))]
 
 
 def case_name(value):
-    return value if isinstance(value, str) else ",".join(value) or "default"
+    if isinstance(value, str):
+        return value
+    names = [name for name in value if name != "spec"]
+    return ("201: " if "spec" in value else "") + (",".join(names) or "default")
 
 
 def test_registry():
@@ -89,18 +117,20 @@ def test_what_the_engine_asks_for(name, options):
     with paddle.no_grad():
         mix = method.mixture()
         assert method.supernet(batch(3).images, mix)[0].shape == [6, 3]
-    assert len(mix) == method.supernet.spec.layers and all(m.ops.shape == [5, ops] for m in mix)
+    spec = method.supernet.spec
+    edges = 6 if spec.space == "nas_bench_201" else 5
+    assert len(mix) == len(spec.kinds) and all(m.ops.shape == [edges, ops] for m in mix)
 
     probabilities = method.probabilities()
-    assert set(probabilities) == {"normal", "reduce"}
+    assert set(probabilities) == set(GENOTYPES[spec.space].kinds) == set(spec.kinds)
     for table in probabilities.values():
-        assert table.shape == (5, ops) and table.dtype == np.float32
+        assert table.shape == (edges, ops) and table.dtype == np.float32
         assert (table >= 0).all() and (table <= 1).all()
     found = method.derive()
-    assert isinstance(found, Genotype) and found.steps == SPEC.steps
-    assert not found.contains_none or options.get("derive") == "with_none"
+    assert isinstance(found, GENOTYPES[spec.space]) and max(link.target for link in found.links(found.kinds[0])) == 3
+    assert not found.contains_none or spec.every_edge or options.get("derive") == "with_none"
     assert parse_genotype(str(found)) == found
-    assert build_network(found, 3, 2, 3)(batch(1).images)[0].shape == [6, 3]
+    assert build_network(found, 3, 2, 5)(batch(1).images)[0].shape == [6, 3]
 
 
 @pytest.mark.parametrize("name, options", CASES, ids=case_name)

@@ -38,7 +38,7 @@ def test_schedule_of_the_paper():
     schedule = DecisionSchedule()
     assert schedule.epochs() == 50 and DecisionSchedule(frequency=7).epochs() == 64
     assert [e for e in range(50) if schedule.due(e)] == [9, 14, 19, 24, 29, 34, 39, 44, 49]
-    assert DecisionSchedule(0, 1, 0).epochs(steps=2) == 4
+    assert DecisionSchedule(0, 1, 0).epochs(4) == 4
     assert [DecisionSchedule(0, 1).due(e) for e in range(3)] == [True] * 3
 
 

@@ -11,6 +11,7 @@ from method_runs import build as build_method
 
 from paddle_darts.errors import ConfigError
 from paddle_darts.methods.pc_darts import softmax_per_node
+from paddle_darts.spaces import DARTS
 
 ARCH = ["alphas_normal", "alphas_reduce", "betas_normal", "betas_reduce"]
 NODES = ([0, 1], [2, 3, 4])  # the edges into each of two nodes
@@ -74,7 +75,7 @@ def test_betas_are_normalised_per_node_and_weigh_the_alphas(seed):
 
 
 def test_large_betas_stay_finite():
-    weights = softmax_per_node(paddle.to_tensor([500.0, -500.0, 500.0, 500.0, -500.0]), 2).numpy()
+    weights = softmax_per_node(paddle.to_tensor([500.0, -500.0, 500.0, 500.0, -500.0]), DARTS.node_rows(2)).numpy()
     np.testing.assert_allclose(weights, [1, 0, 0.5, 0.5, 0], atol=1e-12)
 
 

@@ -12,6 +12,7 @@ from paddle_darts.errors import ConfigError, GenotypeError
 from paddle_darts.genotypes import PRIMITIVES, Edge, genotype
 from paddle_darts.methods.parts.derivation import node_rows
 from paddle_darts.methods.parts.progressive import (
+    derivation,
     drop_weakest,
     keep_one,
     on_probabilities,
@@ -23,6 +24,7 @@ from paddle_darts.methods.parts.progressive import (
     spread,
     with_none_genotype,
 )
+from paddle_darts.networks import SupernetSpec
 
 COLUMN = {name: k for k, name in enumerate(PRIMITIVES)}
 seeds = st.integers(0, 2**32 - 1)
@@ -165,6 +167,11 @@ def setting(seed, steps=4):
     return *both(on_probabilities(alphas, switches), switches), PRIMITIVES, steps, steps
 
 
+def under_limits(strengths, switches, primitives, steps, multiplier):
+    spec = SupernetSpec(steps=steps, multiplier=multiplier)
+    return restricted_genotypes(derivation(spec, switches), strengths, range(2 * steps, -1, -1), primitives)
+
+
 @given(seeds, st.integers(1, 5))
 @settings(max_examples=40)
 def test_the_genotypes_of_all_limits(seed, steps):
@@ -172,7 +179,7 @@ def test_the_genotypes_of_all_limits(seed, steps):
     unrestricted = progressive_genotype(*arguments)
     assert unrestricted.network.aux_bn  # as the published cell
     assert not unrestricted.contains_none
-    found = restricted_genotypes(*arguments)
+    found = under_limits(*arguments)
     assert list(found) == list(range(2 * steps, -1, -1))
     without_skips = {kind: t.copy() for kind, t in arguments[0].items()}
     without_skips["normal"][:, COLUMN["skip_connect"]] = 0
@@ -192,7 +199,7 @@ def test_the_network_options_are_those_of_the_published_cell():
 def test_limits_that_cannot_be_kept_are_named(caplog):
     arguments = *both(*table({"skip_connect": 0.5}, {"skip_connect": 0.7, "none": 0.3})), PRIMITIVES, 1, 1
     with caplog.at_level(logging.WARNING, logger="paddle_darts"):
-        assert list(restricted_genotypes(*arguments)) == [2]
+        assert list(under_limits(*arguments)) == [2]
     assert "less than 2 skip connections" in caplog.text
     with pytest.raises(GenotypeError, match="cannot keep to 1 skip"):
         restricted_genotype(*arguments, 1)

@@ -7,7 +7,7 @@ the others those of other images of the batch: no class can be told from them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from paddle_darts.methods.ddsas import Ddsas
 from paddle_darts.networks import SupernetSpec
 from paddle_darts.nn.blocks import Zero
 from paddle_darts.nn.drop import RandomSource
-from paddle_darts.spaces import SPACES, CellSpace
+from paddle_darts.spaces import DARTS, SPACES
 
 GOOD, CLASSES, BATCH, STEPS = "dil_conv_3x3", 3, 24, 20
 CHANCE = float(np.log(CLASSES))
@@ -38,7 +38,8 @@ class Pass(nn.Layer):
         return paddle.roll(x, self.shift, axis=0)[:, :, :: self.stride, :: self.stride]
 
 
-TOY = CellSpace(
+TOY = replace(
+    DARTS,
     name="toy",
     primitives=("none", "skip_connect", "sep_conv_3x3", GOOD),
     ops={

@@ -7,8 +7,7 @@ import paddle
 from op_by_op import OpByOp
 
 from paddle_darts.networks import CellMix
-from paddle_darts.networks.supernet import Supernet
-from paddle_darts.networks.supernets import SUPERNETS
+from paddle_darts.networks.supernets import build_supernet
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import BatchNorm
 
@@ -20,7 +19,7 @@ def leaf(values):
 def build(spec, rng=None, epsilon=1e-5):
     """A supernet; norms with a large ``epsilon`` do not magnify what two ways of computing round differently."""
     paddle.seed(3)
-    network = SUPERNETS.get(spec.space, Supernet)(spec)
+    network = build_supernet(spec)
     network.train()
     for norm in (layer for layer in network.sublayers() if isinstance(layer, BatchNorm)):
         norm._epsilon = epsilon

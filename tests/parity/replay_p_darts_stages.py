@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from golden import Golden
 from reading import KINDS, read_genotype
@@ -53,7 +55,8 @@ def check_final(
     primitives, steps = tuple(a["primitives"]), a["steps"]
     setting = (probabilities, switches, primitives, steps, steps)
     unrestricted = last = progressive_genotype(*setting)
-    restricted = restricted_genotypes(*setting)
+    derive = partial(progressive_genotype, switches=switches, primitives=primitives, steps=steps, multiplier=steps)
+    restricted = restricted_genotypes(derive, probabilities, range(2 * steps, -1, -1), primitives)
     found: list[tuple[int | None, Genotype]] = [(None, unrestricted)]
     for limit in (min(limit, 2 * steps) for limit in a["max_sk_sequence"]):
         assert restricted_genotype(*setting, limit) == restricted[limit]

@@ -1,4 +1,4 @@
-"""From architecture weights to a genotype: the rule of DARTS, and a limit of skip connections for any rule.
+"""From architecture weights to a genotype: the rule of each space, and a limit of skip connections for any rule.
 
 A table of strengths is an array [edges, ops]; row = offset(node) + source, column = position in the primitives.
 """
@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 
 from paddle_darts.errors import ConfigError, GenotypeError
-from paddle_darts.genotypes import Edge, Genotype, Link
+from paddle_darts.genotypes import AnyGenotype, Edge, Genotype, Link, NasBench201Genotype
+from paddle_darts.networks.spec import SupernetSpec
+from paddle_darts.spaces import DARTS
 
 Strengths = Mapping[str, np.ndarray]
-Derivation = Callable[[Strengths], Genotype]
+Derivation = Callable[[Strengths], AnyGenotype]
 
 SKIP = "skip_connect"
 
 
 def node_rows(steps: int) -> list[range]:
-    """The rows of the edges into each node: 0-1, 2-4, 5-8, ..."""
-    return [range(node * (node + 3) // 2, (node + 1) * (node + 4) // 2) for node in range(steps)]
+    """The rows of the edges into each node of a DARTS cell: 0-1, 2-4, 5-8, ..."""
+    return DARTS.node_rows(steps)
 
 
 def output_states(steps: int, multiplier: int) -> tuple[int, ...]:
@@ -65,14 +67,30 @@ def darts_genotype(strengths: Strengths, primitives: tuple[str, ...], steps: int
     )
 
 
-def edge_row(link: Link) -> int:
-    """The row of the table that an edge of a genotype came from."""
-    node = link.target - 2
-    return node * (node + 3) // 2 + link.source
+def best_on_every_edge(strengths: Strengths, primitives: tuple[str, ...]) -> NasBench201Genotype:
+    """The NAS-Bench-201 cell of the strongest operations, `none` like any other; ties go to the smaller column.
+
+    Source: D-X-Y/AutoDL-Projects, xautodl/models/cell_searchs/search_model_darts.py.
+    """
+    (table,) = strengths.values()
+    return NasBench201Genotype(tuple(primitives[column] for column in table.argmax(axis=1)))
 
 
-def fewer_skips(derive: Derivation, strengths: Strengths, primitives: tuple[str, ...]) -> Iterator[Genotype]:
-    """The derived genotype, then one genotype for each skip connection of the normal cell that is taken away.
+def genotype_of(strengths: Strengths, spec: SupernetSpec) -> AnyGenotype:
+    """The genotype by the common rule of the space of ``spec``."""
+    if spec.every_edge:
+        return best_on_every_edge(strengths, spec.primitives)
+    return darts_genotype(strengths, spec.primitives, spec.steps, spec.multiplier)
+
+
+def edge_row(link: Link, inputs: int = 2) -> int:
+    """The row of the table that an edge of a genotype came from; its cell has so many ``inputs``."""
+    node = link.target - inputs
+    return node * inputs + node * (node - 1) // 2 + link.source
+
+
+def fewer_skips(derive: Derivation, strengths: Strengths, primitives: tuple[str, ...]) -> Iterator[AnyGenotype]:
+    """The derived genotype, then one for each skip connection of the normal (or the only) cell that is taken away.
 
     Every round sets the strength of the weakest chosen skip (ties: the smallest row) to 0 and derives again; zeros
     stay. The edge falls back to its next best op or loses its place to another edge, which may be a skip itself, so
@@ -83,17 +101,18 @@ def fewer_skips(derive: Derivation, strengths: Strengths, primitives: tuple[str,
     while True:
         genotype = derive(current)
         yield genotype
-        rows = sorted(edge_row(link) for link in genotype.links("normal") if link.op == SKIP)
-        skips = {row: current["normal"][row, primitives.index(SKIP)] for row in rows}
+        main = genotype.kinds[0]
+        rows = sorted(edge_row(link, genotype.inputs) for link in genotype.links(main) if link.op == SKIP)
+        skips = {row: current[main][row, primitives.index(SKIP)] for row in rows}
         reducible = [row for row in rows if skips[row] > 0]
         if not reducible:
             return
-        current["normal"][min(reducible, key=skips.__getitem__), primitives.index(SKIP)] = 0
+        current[main][min(reducible, key=skips.__getitem__), primitives.index(SKIP)] = 0
 
 
 def genotypes_by_skip_limit(
     derive: Derivation, strengths: Strengths, limits: Iterable[int], primitives: tuple[str, ...]
-) -> dict[int, Genotype]:
+) -> dict[int, AnyGenotype]:
     """For every limit the first genotype of :func:`fewer_skips` whose normal cell keeps to it, by falling limit.
 
     Limits that cannot be kept are left out. ConfigError for a limit below 0.
@@ -101,9 +120,9 @@ def genotypes_by_skip_limit(
     wanted = sorted(set(limits), reverse=True)
     if wanted and wanted[-1] < 0:
         raise ConfigError(f"a limit of skip connections must be 0 or more, got {wanted[-1]}")
-    found: dict[int, Genotype] = {}
+    found: dict[int, AnyGenotype] = {}
     for genotype in fewer_skips(derive, strengths, primitives):
-        skips = genotype.count(SKIP, "normal")
+        skips = genotype.count(SKIP, genotype.kinds[0])
         while wanted and skips <= wanted[0]:
             found[wanted.pop(0)] = genotype
         if not wanted:
@@ -111,10 +130,10 @@ def genotypes_by_skip_limit(
     return found
 
 
-def limit_skips(derive: Derivation, strengths: Strengths, max_skips: int, primitives: tuple[str, ...]) -> Genotype:
-    """The genotype by ``derive`` with at most ``max_skips`` skip connections in the normal cell.
+def limit_skips(derive: Derivation, strengths: Strengths, max_skips: int, primitives: tuple[str, ...]) -> AnyGenotype:
+    """The genotype by ``derive`` with at most ``max_skips`` skip connections in the normal (or the only) cell.
 
-    ``strengths`` maps "normal" and "reduce" to tables [edges, ops] without negative values, ``derive`` any method's
+    ``strengths`` maps kinds of cells to tables [edges, ops] without negative values, ``derive`` is any method's
     derivation from such tables. A genotype that keeps to the limit is returned as it is; else see
     :func:`fewer_skips`. The reduction cell is not restricted.
 

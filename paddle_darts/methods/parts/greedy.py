@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from paddle_darts.errors import ConfigError, GenotypeError
-from paddle_darts.genotypes import Edge, Genotype
+from paddle_darts.genotypes import AnyGenotype, Edge, Genotype, NasBench201Genotype
 from paddle_darts.methods.parts.derivation import node_rows, output_states
 
 UNDECIDED, PRUNED = -1, -2
@@ -42,9 +42,9 @@ class DecisionSchedule:
         """Whether a decision follows ``epoch`` (from 0), as long as an edge is undecided."""
         return epoch >= self.warmup and (epoch - self.warmup) % self.frequency == 0
 
-    def epochs(self, steps: int = 4) -> int:
-        """Epochs of a search whose cells have ``steps`` nodes: two decisions per node; 50 by default."""
-        return self.warmup + self.frequency * (2 * steps - 1) + 1 + self.final
+    def epochs(self, decisions: int = 8) -> int:
+        """Epochs of a search that takes so many decisions (two per node in the DARTS space); 50 by default."""
+        return self.warmup + self.frequency * (decisions - 1) + 1 + self.final
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +126,10 @@ class Decision(NamedTuple):
 class GreedyDecisions:
     """The decisions of one cell kind over a search.
 
-    ``choice`` int [edges]: UNDECIDED, PRUNED, or the column of the operation that was chosen. Raises ConfigError for
-    an unknown criterion, a history of no length, or operations without a real one.
+    ``choice`` int [edges]: UNDECIDED, PRUNED, or the column of the operation that was chosen. A cell has ``inputs``
+    states from outside. Of the edges into a node two are kept; with ``every_edge`` all are, and `none` may be chosen
+    like any other operation (ours: there is no official program for such a space). Raises ConfigError for an unknown
+    criterion, a history of no length, or operations without a real one.
     """
 
     def __init__(
@@ -137,6 +139,8 @@ class GreedyDecisions:
         criterion: int = 1,
         history_size: int = 4,
         official_start: bool = False,
+        inputs: int = 2,
+        every_edge: bool = False,
     ) -> None:
         if criterion not in CRITERIA:
             raise ConfigError(f"criterion must be one of {CRITERIA}, got {criterion!r}")
@@ -147,7 +151,8 @@ class GreedyDecisions:
         self.primitives, self.steps = tuple(primitives), steps
         self.criterion, self.history_size, self.official_start = criterion, history_size, official_start
         self.none = self.primitives.index("none") if "none" in self.primitives else None
-        self.edges = [(node, source) for node in range(steps) for source in range(node + 2)]
+        self.inputs, self.every_edge = inputs, every_edge
+        self.edges = [(node, source) for node in range(steps) for source in range(node + inputs)]
         self.choice = np.full(len(self.edges), UNDECIDED, dtype=np.int64)
         self.history: list[np.ndarray] = []
 
@@ -172,7 +177,7 @@ class GreedyDecisions:
         epochs before; it is kept under criterion 2 only.
         """
         scores = self.scores(probabilities)
-        decision = self._decide(scores) if due and not self.complete else None
+        decision = self._decide(scores, probabilities) if due and not self.complete else None
         if self.criterion == 2:
             self.history = [*self.history, scores.conditional][-self.history_size :]
         return scores, decision
@@ -181,10 +186,15 @@ class GreedyDecisions:
         """The scores of all edges under the present history; changes nothing."""
         return edge_scores(probabilities, self.none, self.criterion, self.history, self.official_start)
 
-    def _decide(self, scores: EdgeScores) -> Decision:
+    @property
+    def decisions(self) -> int:
+        """How many decisions settle the cell."""
+        return len(self.edges) if self.every_edge else 2 * self.steps
+
+    def _decide(self, scores: EdgeScores, probabilities: np.ndarray) -> Decision:
         """Settle the undecided edge with the highest score (the first of equals) with its likeliest operation."""
         edge = int(np.where(self.undecided, scores.score, -np.inf).argmax())
-        column = self._best_op(scores.conditional, edge)
+        column = self._best_op(probabilities if self.every_edge else scores.conditional, edge)
         pruned = self.settle(edge, column)
         reasons = (float(v[edge]) for v in (scores.importance, scores.certainty, scores.stability, scores.score))
         return Decision(edge, *self.edges[edge], self.primitives[column], pruned, *reasons)
@@ -192,9 +202,11 @@ class GreedyDecisions:
     def settle(self, edge: int, column: int) -> tuple[int, ...]:
         """Decide an edge for the operation in a column; returns the edges that are pruned with it.
 
-        A node with two decided edges loses its undecided ones.
+        A node with two decided edges loses its undecided ones, unless every edge is kept.
         """
         self.choice[edge] = column
+        if self.every_edge:
+            return ()
         rows = node_rows(self.steps)[self.edges[edge][0]]
         if sum(self.choice[row] >= 0 for row in rows) < 2:
             return ()
@@ -203,9 +215,9 @@ class GreedyDecisions:
         return pruned
 
     def _best_op(self, table: np.ndarray, edge: int) -> int:
-        """The first of the likeliest real operations."""
+        """The first of the likeliest operations that may be chosen."""
         row = table[edge].astype(np.float64)
-        if self.none is not None:
+        if self.none is not None and not self.every_edge:
             row[self.none] = -np.inf
         return int(row.argmax())
 
@@ -222,16 +234,23 @@ class GreedyDecisions:
         Importance only selects; edges stand in the order of their sources, operations are the likeliest. A decided
         operation of probability 0, which a limit of skip connections forbids, gives way to the likeliest, too.
         """
-        importance = self.scores(probabilities).importance
         found = []
+        for row in self._kept_rows(self.scores(probabilities).importance):
+            column = int(self.choice[row])
+            keeps = column >= 0 and probabilities[row, column] > 0
+            found.append(self._edge(row, column if keeps else self._best_op(probabilities, row)))
+        return found
+
+    def _kept_rows(self, importance: np.ndarray) -> list[int]:
+        """The edges that stay if the search ends now, in the order of their rows."""
+        if self.every_edge:
+            return list(range(len(self.edges)))
+        kept: list[int] = []
         for rows in node_rows(self.steps):
             taken = [row for row in rows if self.choice[row] >= 0]
             candidates = sorted((r for r in rows if self.choice[r] == UNDECIDED), key=lambda r: -importance[r])
-            for row in sorted(taken + candidates[: 2 - len(taken)]):
-                column = int(self.choice[row])
-                keeps = column >= 0 and probabilities[row, column] > 0
-                found.append(self._edge(row, column if keeps else self._best_op(probabilities, row)))
-        return found
+            kept += sorted(taken + candidates[: 2 - len(taken)])
+        return kept
 
     def _edge(self, row: int, column: int) -> Edge:
         return Edge(self.primitives[column], self.edges[row][1])
@@ -252,15 +271,18 @@ class GreedyDecisions:
 
 def greedy_genotype(
     cells: Mapping[str, GreedyDecisions], multiplier: int = 4, probabilities: Mapping[str, np.ndarray] | None = None
-) -> Genotype:
-    """The genotype of both cell kinds: the final one, or the forced one under ``probabilities`` [edges, ops].
+) -> AnyGenotype:
+    """The genotype of all cell kinds: the final one, or the forced one under ``probabilities`` [edges, ops].
 
     Without ``probabilities`` every edge must be settled, else GenotypeError. The last ``multiplier`` nodes form the
     output.
     """
     forced = probabilities is not None
     found = {kind: c.forced_edges(probabilities[kind]) if forced else c.final_edges() for kind, c in cells.items()}
-    steps = cells["normal"].steps
+    if (first := next(iter(cells.values()))).every_edge:
+        (edges,) = found.values()
+        return NasBench201Genotype(tuple(edge.op for edge in edges))
+    steps = first.steps
     concat = output_states(steps, multiplier)
     return Genotype(
         normal=tuple(found["normal"]), normal_concat=concat, reduce=tuple(found["reduce"]), reduce_concat=concat

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import numpy as np
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.genotypes import Edge, Genotype, NetworkOptions
+from paddle_darts.genotypes import AnyGenotype, Edge, Genotype, NetworkOptions
 from paddle_darts.methods.parts.derivation import (
+    Derivation,
     Strengths,
+    best_on_every_edge,
     genotypes_by_skip_limit,
     limit_skips,
     node_rows,
@@ -25,6 +27,7 @@ from paddle_darts.methods.parts.derivation import (
     top_two_per_node,
     without_none,
 )
+from paddle_darts.networks.spec import SupernetSpec
 
 Switches = Mapping[str, np.ndarray]
 NETWORK = NetworkOptions(aux_bn=True)  # the evaluation network of the authors
@@ -133,15 +136,14 @@ def restricted_genotype(
 
 
 def restricted_genotypes(
-    strengths: Strengths, switches: Switches, primitives: tuple[str, ...], steps: int, multiplier: int
-) -> dict[int, Genotype]:
-    """The genotypes for all limits from the number of edges (8 for 4 steps) down to 0 skip connections, by limit.
+    derive: Derivation, strengths: Strengths, limits: Iterable[int], primitives: tuple[str, ...]
+) -> dict[int, AnyGenotype]:
+    """The genotypes by ``derive`` for all ``limits`` of skip connections, by limit.
 
     Limits above the number of skips have the unrestricted genotype; limits that cannot be kept are left out with a
     warning.
     """
-    derive = partial(progressive_genotype, switches=switches, primitives=primitives, steps=steps, multiplier=multiplier)
-    found = genotypes_by_skip_limit(derive, strengths, range(2 * steps, -1, -1), primitives)
+    found = genotypes_by_skip_limit(derive, strengths, limits, primitives)
     lowest = min(found)
     if lowest:
         log.warning(
@@ -149,6 +151,22 @@ def restricted_genotypes(
             lowest,
         )
     return found
+
+
+def derivation(spec: SupernetSpec, switches: Switches, with_none: bool = False) -> Derivation:
+    """The rule of the last stage in the space of ``spec`` with the candidates ``switches`` left.
+
+    Where a genotype has one operation on every edge, each takes its most probable one, `none` like any other: there
+    is no official program for such a space.
+    """
+    if spec.every_edge:
+        return partial(_best_that_is_on, switches=switches, primitives=spec.primitives)
+    rule = with_none_genotype if with_none else progressive_genotype
+    return partial(rule, switches=switches, primitives=spec.primitives, steps=spec.steps, multiplier=spec.multiplier)
+
+
+def _best_that_is_on(strengths: Strengths, switches: Switches, primitives: tuple[str, ...]) -> AnyGenotype:
+    return best_on_every_edge({k: np.where(switches[k], table, -1.0) for k, table in strengths.items()}, primitives)
 
 
 def with_none_genotype(

@@ -19,7 +19,7 @@ from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError, unknown
 from paddle_darts.genotypes import KINDS, PRIMITIVES, Genotype
-from paddle_darts.methods.parts.derivation import darts_genotype, node_rows
+from paddle_darts.methods.parts.derivation import darts_genotype
 from paddle_darts.nn.drop import RandomSource
 
 SPACE_TYPES = ("static", "shrink", "expand")
@@ -222,12 +222,12 @@ class SpaceChange(NamedTuple):
 
 
 class SubSpace:
-    """The sub-space of both cell kinds over a search.
+    """The sub-space of all ``kinds`` of cells, which have so many ``inputs``, over a search.
 
     Per kind, arrays [edges, ops] that are replaced, never changed in place: ``available`` and ``active`` (bool),
     ``saliency`` (running mean of the unnormalised mixing weights of the windows in which an operation was active),
     ``windows`` (1 + the number of those; the authors' `_opt_steps`) and ``ucb`` (upper confidence bound). ``total`` is
-    1 + the number of windows, shared by both kinds. A window begins with :meth:`update`, which books the window that
+    1 + the number of windows, shared by all kinds. A window begins with :meth:`update`, which books the window that
     ends, and then :meth:`select` or :meth:`select_random`; an epoch begins with :meth:`begin_epoch`. Raises
     ConfigError when ``budget`` is less than one operation per edge.
     """
@@ -240,20 +240,23 @@ class SubSpace:
         confidence: float = 1.44,
         saliency_type: str = "simple",
         safe_shrink: bool = True,
+        kinds: tuple[str, ...] = KINDS,
+        inputs: int = 2,
     ) -> None:
         self.config, self.steps, self.budget, self.safe_shrink = config, steps, budget, safe_shrink
         self.saliency_type = saliency_type
-        shape = (node_rows(steps)[-1].stop, len(config.primitives))
+        shape = (steps * inputs + steps * (steps - 1) // 2, len(config.primitives))
         if saliency_type not in SALIENCY_TYPES:
             raise ConfigError(unknown("saliency type", saliency_type, SALIENCY_TYPES))
         if budget < shape[0]:
             raise ConfigError(_too_small(budget, shape[0]))
         self.confidence = confidence * np.array(config.priority or [1.0] * shape[1])
-        self.available = {kind: np.ones(shape, dtype=bool) for kind in KINDS}
-        self.active = {kind: np.zeros(shape, dtype=bool) for kind in KINDS}
-        self.saliency = {kind: np.zeros(shape) for kind in KINDS}
-        self.windows = {kind: np.ones(shape, dtype=np.int64) for kind in KINDS}
-        self.ucb = {kind: np.zeros(shape) for kind in KINDS}
+        self.kinds = kinds
+        self.available = {kind: np.ones(shape, dtype=bool) for kind in kinds}
+        self.active = {kind: np.zeros(shape, dtype=bool) for kind in kinds}
+        self.saliency = {kind: np.zeros(shape) for kind in self.kinds}
+        self.windows = {kind: np.ones(shape, dtype=np.int64) for kind in self.kinds}
+        self.ucb = {kind: np.zeros(shape) for kind in self.kinds}
         self.total = 1
         self.stage = 0
 
@@ -286,7 +289,8 @@ class SubSpace:
         """Close the ``count`` least salient operations of each kind, see :func:`shrink`."""
         before = self.available
         self.available = {
-            kind: shrink(self.saliency[kind], before[kind], count, self.config.none, self.safe_shrink) for kind in KINDS
+            kind: shrink(self.saliency[kind], before[kind], count, self.config.none, self.safe_shrink)
+            for kind in self.kinds
         }
         return self._change(before, self.available)
 
@@ -295,7 +299,7 @@ class SubSpace:
 
         The running mean starts with a zero of weight one, and the bounds use ``total`` before it grows.
         """
-        for kind in KINDS:
+        for kind in self.kinds:
             on, n = self.active[kind], self.windows[kind]
             weights = self._weights(alphas[kind], betas[kind], on)
             self.saliency[kind] = np.where(on, (self.saliency[kind] * n + weights) / (n + 1), self.saliency[kind])
@@ -315,13 +319,13 @@ class SubSpace:
         return self._activate(self.ucb)
 
     def select_random(self, source: RandomSource) -> SpaceChange:
-        """Make random operations active; draws uniform scores [edges, ops] for the normal, then the reduction cell."""
-        return self._activate({kind: source.uniform(self.ucb[kind].shape) for kind in KINDS})
+        """Make random operations active; draws uniform scores [edges, ops] for one kind of cell after the other."""
+        return self._activate({kind: source.uniform(self.ucb[kind].shape) for kind in self.kinds})
 
     def _activate(self, scores: Mapping[str, np.ndarray]) -> SpaceChange:
         before = self.active
         self.active = {
-            kind: select(scores[kind], self.available[kind], self.budget, self.config.none) for kind in KINDS
+            kind: select(scores[kind], self.available[kind], self.budget, self.config.none) for kind in self.kinds
         }
         return self._change(before, self.active)
 
@@ -329,14 +333,14 @@ class SubSpace:
         def entries(new: Mapping[str, np.ndarray], old: Mapping[str, np.ndarray]) -> tuple[Candidate, ...]:
             ops = self.config.primitives
             return tuple(
-                Candidate(kind, int(e), ops[k]) for kind in KINDS for e, k in np.argwhere(new[kind] & ~old[kind])
+                Candidate(kind, int(e), ops[k]) for kind in self.kinds for e, k in np.argwhere(new[kind] & ~old[kind])
             )
 
         return SpaceChange(added=entries(after, before), removed=entries(before, after))
 
     def strengths(self) -> dict[str, np.ndarray]:
         """Saliencies [edges, ops] by kind, zero for what is not available."""
-        return {kind: self.saliency[kind] * self.available[kind] for kind in KINDS}
+        return {kind: self.saliency[kind] * self.available[kind] for kind in self.kinds}
 
     def derive(self, multiplier: int = 4) -> Genotype:
         """The genotype by saliency, not by alpha: the rule of DARTS on :meth:`strengths`."""
@@ -352,7 +356,7 @@ class SubSpace:
         loaded = {}
         for name in _TABLES:
             own = getattr(self, name)
-            loaded[name] = {kind: np.array(state[name][kind], dtype=own[kind].dtype) for kind in KINDS}
+            loaded[name] = {kind: np.array(state[name][kind], dtype=own[kind].dtype) for kind in self.kinds}
             for kind, table in loaded[name].items():
                 if table.shape != own[kind].shape:
                     raise ConfigError(f"{name} of the {kind} cell is {table.shape}, this space is {own[kind].shape}")

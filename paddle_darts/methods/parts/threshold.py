@@ -14,9 +14,10 @@ import paddle
 from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError, GenotypeError, unknown
-from paddle_darts.genotypes import Genotype
+from paddle_darts.genotypes import Genotype, NasBench201Genotype
 from paddle_darts.methods.parts.derivation import (
     Strengths,
+    best_on_every_edge,
     darts_genotype,
     node_rows,
     output_states,
@@ -126,6 +127,37 @@ def threshold_genotype(
         cells[kind] = strongest_triples(strengths[kind], primitives, steps)
     concat = output_states(steps, steps)
     return Genotype(tuple(cells["normal"]), concat, tuple(cells["reduce"]), concat)
+
+
+def threshold_cell(
+    strengths: Strengths,
+    primitives: tuple[str, ...],
+    parse_method: str = "threshold_sparse",
+    threshold: float = 0.85,
+    fallback: str | None = None,
+) -> NasBench201Genotype:
+    """The genotype of a space that has one operation on every edge: the strongest, or `none` below ``threshold``.
+
+    There is no official program for such a space; both rules with a threshold are the same there, and "darts" has
+    none. A cell without a way from its input to its output raises GenotypeError, or with ``fallback="darts"`` takes the
+    strongest operations, with a warning.
+    """
+    strongest = best_on_every_edge(strengths, primitives)
+    if parse_method == "darts":
+        return strongest
+    if parse_method not in THRESHOLD_METHODS:
+        raise ConfigError(unknown("parse method", parse_method, PARSE_METHODS))
+    ((kind, table),) = strengths.items()
+    reaches = table.max(axis=1) >= threshold
+    ops = [op if on else "none" for op, on in zip(strongest.ops, reaches, strict=True)]
+    found = NasBench201Genotype(tuple(ops))
+    if found.valid:
+        return found
+    message = dead_cell(kind, [], table.max(), threshold)
+    if fallback is None:
+        raise GenotypeError(f"{message} on a way through it; lower it, or let it fall back to the rule 'darts'")
+    log.warning("%s on a way through it; its operations are the strongest", message)
+    return strongest
 
 
 ZERO_ONE_LOSSES: dict[str, Callable[[paddle.Tensor], paddle.Tensor]] = {
