@@ -23,6 +23,11 @@ class Group:
             paddle.distributed.init_parallel_env()
 
     @property
+    def alone(self) -> bool:
+        """Whether this process has nobody to wait for."""
+        return not self._together
+
+    @property
     def leads(self) -> bool:
         """Whether this process decides."""
         return not self._together or paddle.distributed.get_rank() == 0

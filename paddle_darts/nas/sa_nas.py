@@ -6,6 +6,7 @@ Source: PaddlePaddle/PaddleSlim, paddleslim/nas/sa_nas.py (2.6.0).
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -149,7 +150,7 @@ class SANAS:
         over. ValueError for a reward that is no finite number (the proposal then still waits) and without a proposal.
         """
         tokens = self._proposal("rewarded")
-        score = self._group.mean(checked_reward(score))
+        score = self._shared(score)
         counted, over = self._group.tell(lambda: (self._client.update(tokens, score, self.steps + 1), self.done))
         self._unscored = False
         self.steps += 1
@@ -260,6 +261,16 @@ class SANAS:
         if not self._unscored:
             raise ConfigError(f"there is no proposal to be {what}: call next_archs() first")
         return list(self._tokens)
+
+    def _shared(self, score: Any) -> float:
+        """The mean of all processes; they wait for each other, so what is no number in one is refused in all."""
+        if self._group.alone:
+            return checked_reward(score)
+        try:
+            own = checked_reward(score)
+        except ConfigError:
+            own = math.nan
+        return checked_reward(self._group.mean(own))
 
     def _finish(self) -> None:
         if not self._finished:
