@@ -29,6 +29,7 @@ class BookKeeper:
     def next_tokens(self, control_token=None):
         assert self.busy.acquire(blocking=False), "two threads in the controller"
         number, self.made = self.made, self.made + 1
+        time.sleep(0.0005)  # an invitation to other threads
         self.busy.release()
         return digits(number)
 
@@ -37,6 +38,7 @@ class BookKeeper:
         self.scores.append((tuple(tokens), reward))
         self.client_nums.append(client_num)
         self.iters.append(iter)
+        time.sleep(0.0005)
         self.busy.release()
 
     @property

@@ -12,7 +12,7 @@ import time
 
 import psutil
 import pytest
-from controller_remote_parts import BookKeeper, client_of, digits, eventually, server_threads, work
+from controller_remote_parts import BookKeeper, client_of, digits, eventually, forked, server_threads, work
 
 from paddle_darts.controllers.remote import ControllerServer, wire
 from paddle_darts.controllers.remote.channel import introduce, key_bytes
@@ -243,11 +243,14 @@ def test_an_unsigned_message_ends_the_conversation_and_frees_the_proposal():
         channel = signed_channel(server, "changes its mind")
         channel.send({"op": "next_tokens", "request": "r"}, 2.0)
         tokens = wire.decode(channel.receive(2.0, 2.0))["tokens"]
+        child = forked(time.sleep, 30)  # holds a copy of the server's end, which must not keep it open
         wire.write_frame(channel.sock, bytes(32) + b'{"op":"ping"}', 2.0)
         with pytest.raises((ConnectionError, ProtocolError)):
             channel.receive(2.0, 2.0)
         eventually(lambda: len(server_threads()) == 0)
         assert client.next_tokens() == tokens
+        child.kill()
+        child.join(5)
 
 
 def test_a_great_length_takes_no_memory_until_it_comes():
