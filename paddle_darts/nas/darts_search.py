@@ -20,13 +20,13 @@ from paddle import nn
 from paddle_darts.engine import Callback, SearchConfig
 from paddle_darts.engine.rundir import RunDirectory
 from paddle_darts.errors import ConfigError
-from paddle_darts.genotypes import Genotype
+from paddle_darts.genotypes import AnyGenotype
 from paddle_darts.methods import MethodOptions, get_method
 from paddle_darts.methods.gradient import UnrolledOptions
 from paddle_darts.nas.protocol import protocol_spec
 from paddle_darts.nas.reader_search import ReaderSearch
 from paddle_darts.nas.readers import Reader, open_reader
-from paddle_darts.networks import Supernet, SupernetSpec
+from paddle_darts.networks.supernet import SearchNetwork, SupernetSpec
 
 #: PaddleSlim's names of methods in our registry.
 NAMES = {"DARTS": "darts", "PC-DARTS": "pc_darts"}
@@ -38,7 +38,7 @@ class DARTSResult:
     one row per epoch, ``best_epoch`` the one with the highest validation accuracy, whose weights and alphas are
     ``save_dir``/checkpoint/best."""
 
-    genotype: Genotype | None
+    genotype: AnyGenotype | None
     history: list[dict[str, Any]]
     best_epoch: int
     save_dir: Path
@@ -49,7 +49,7 @@ class DARTSearch:
 
     Args:
         model: a model with PaddleSlim's protocol (see :func:`paddle_darts.nas.protocol.protocol_spec`), or a supernet
-            of this library or its SupernetSpec. The search changes the model's weights and alphas; a Supernet starts
+            of this library or its SupernetSpec. The search changes the model's weights and alphas; a supernet starts
             with its weights and has the final ones afterwards.
         train_reader: what the weights learn from: a paddle.io.Dataset of (image [C, H, W], label), a DataLoader, or a
             function that returns an iterable of batches (images [B, C, H, W], labels [B] or [B, 1]).
@@ -150,7 +150,7 @@ def searched_method(model: nn.Layer | SupernetSpec, method: str) -> str:
     """
     name = NAMES.get(method, method)
     get_method(name)
-    if isinstance(model, (Supernet, SupernetSpec)):
+    if isinstance(model, (SearchNetwork, SupernetSpec)):
         return name
     built_for = NAMES["PC-DARTS" if protocol_spec(model).betas else "DARTS"]
     if method != "DARTS" and name != built_for:
@@ -169,23 +169,25 @@ def device_name(place: Any) -> str:
 
 def _shape(model: nn.Layer | SupernetSpec) -> dict[str, Any]:
     """What the settings of a run tell about the network."""
-    if not isinstance(model, (Supernet, SupernetSpec)):
+    if not isinstance(model, (SearchNetwork, SupernetSpec)):
         spec = protocol_spec(model)
-        return {"steps": spec.steps, "multiplier": spec.multiplier, "stem": "cifar"}
-    spec = model.spec if isinstance(model, Supernet) else model
+        told = {"layers": getattr(model, "_layers", None), "init_channels": getattr(model, "_c_in", None)}
+        known = {name: value for name, value in told.items() if isinstance(value, int)}
+        return {"steps": spec.steps, "multiplier": spec.multiplier, "stem": "cifar", **known}
+    spec = model.spec if isinstance(model, SearchNetwork) else model
     names = {field.name for field in fields(SearchConfig)} & {field.name for field in fields(SupernetSpec)}
     return {name: getattr(spec, name) for name in names}
 
 
 def _options(method: str, model: nn.Layer | SupernetSpec, given: dict[str, Any]) -> MethodOptions:
     """The options of a search: those of a model with the protocol are plain DARTS'."""
-    if not isinstance(model, (Supernet, SupernetSpec)):
+    if not isinstance(model, (SearchNetwork, SupernetSpec)):
         return UnrolledOptions(**given)
     options_class = get_method(method).options_class
     known = {field.name for field in fields(options_class)}
     if "unrolled" in given and "unrolled" not in known:
         raise ConfigError(f"{method} has no second-order step: unrolled must be False")
-    spec = model.spec if isinstance(model, Supernet) else model
+    spec = model.spec if isinstance(model, SearchNetwork) else model
     if spec.partial_channels > 1:
         given |= {name: getattr(spec, name) for name in ("partial_channels", "channel_sampling") if name in known}
     return options_class(**given)

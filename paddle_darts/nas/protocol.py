@@ -14,10 +14,12 @@ import paddle
 from paddle import nn
 from paddle.nn import functional as F
 
+from paddle_darts.controllers.base import checked_count
 from paddle_darts.errors import ConfigError, unknown
 from paddle_darts.genotypes import EVAL_ONLY_OPS, KINDS, PRIMITIVES, Genotype
-from paddle_darts.methods.parts.derivation import darts_genotype
+from paddle_darts.methods.parts.derivation import genotype_of
 from paddle_darts.methods.pc_darts import softmax_per_node
+from paddle_darts.spaces import DARTS
 
 #: What a model may call its way to search.
 METHODS = ("DARTS", "PC-DARTS")
@@ -34,10 +36,16 @@ class ProtocolSpec:
     primitives: tuple[str, ...]
     betas: bool
     space: str = "darts"
+    kind_names: tuple[str, ...] = KINDS
+    every_edge: bool = False
+
+    @property
+    def node_rows(self) -> list[range]:
+        return DARTS.node_rows(self.steps)
 
     @property
     def num_edges(self) -> int:
-        return self.steps * (self.steps + 3) // 2
+        return self.node_rows[-1].stop
 
 
 def protocol_spec(model: nn.Layer) -> ProtocolSpec:
@@ -57,6 +65,8 @@ def protocol_spec(model: nn.Layer) -> ProtocolSpec:
     method = getattr(model, "_method", "DARTS")
     if method not in METHODS:
         raise ConfigError(unknown("_method of the model", str(method), METHODS))
+    checked_count("_steps of the model", model._steps)
+    checked_count("_multiplier of the model", model._multiplier)
     spec = ProtocolSpec(model._steps, model._multiplier, tuple(model._primitives), method == "PC-DARTS")
     for name in spec.primitives:
         if name not in (*PRIMITIVES, *EVAL_ONLY_OPS):
@@ -96,7 +106,7 @@ def get_genotype(model: nn.Layer) -> Genotype:
     included (PaddleSlim 2.6 fails there with a TypeError).
     """
     spec = protocol_spec(model)
-    return darts_genotype(protocol_strengths(model, spec), spec.primitives, spec.steps, spec.multiplier)
+    return genotype_of(protocol_strengths(model, spec), spec)
 
 
 @paddle.no_grad()
@@ -106,7 +116,8 @@ def protocol_strengths(model: nn.Layer, spec: ProtocolSpec) -> dict[str, np.ndar
     for kind in KINDS:
         table = F.softmax(getattr(model, f"alphas_{kind}").astype("float32"), axis=-1)
         if spec.betas:
-            table = table * softmax_per_node(getattr(model, f"betas_{kind}").astype("float32"), spec.steps).unsqueeze(1)
+            betas = getattr(model, f"betas_{kind}").astype("float32")
+            table = table * softmax_per_node(betas, spec.node_rows).unsqueeze(1)
         tables[kind] = table.numpy()
     return tables
 

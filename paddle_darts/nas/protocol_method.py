@@ -10,11 +10,9 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from paddle_darts.genotypes import Genotype
 from paddle_darts.methods import Batch, StepResult
 from paddle_darts.methods.gradient import GradientMethod, UnrolledOptions
 from paddle_darts.methods.parts.bilevel import HyperGradient, gradients_or_none
-from paddle_darts.methods.parts.derivation import darts_genotype
 from paddle_darts.nas.protocol import ProtocolSpec, arch_parameters, protocol_spec, protocol_strengths
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import frozen, trainable
@@ -118,6 +116,3 @@ class ProtocolDarts(GradientMethod):
 
     def strengths(self) -> dict[str, np.ndarray]:
         return protocol_strengths(self.model, self.spec)
-
-    def derive_from(self, strengths: dict[str, np.ndarray]) -> Genotype:
-        return darts_genotype(strengths, self.spec.primitives, self.spec.steps, self.spec.multiplier)

@@ -18,7 +18,7 @@ from paddle_darts.errors import ConfigError
 from paddle_darts.methods import MethodOptions, SearchMethod, get_method
 from paddle_darts.nas.protocol_method import ProtocolDarts
 from paddle_darts.nas.readers import EndOfPass, Reader, ReaderStream, open_reader
-from paddle_darts.networks import Supernet, SupernetSpec
+from paddle_darts.networks.supernet import SearchNetwork, SupernetSpec
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import copy_into
 
@@ -43,11 +43,11 @@ class ReaderSearch(SearchController):
 
     def new_method(self, config: SearchConfig, options: MethodOptions) -> SearchMethod:
         source = RandomSource(config.seed)
-        if not isinstance(self._model, (Supernet, SupernetSpec)):
+        if not isinstance(self._model, (SearchNetwork, SupernetSpec)):
             return ProtocolDarts(self._model, options, self.epochs, source)
-        spec = self._model.spec if isinstance(self._model, Supernet) else self._model
+        spec = self._model.spec if isinstance(self._model, SearchNetwork) else self._model
         method = get_method(config.method)(spec, options, self.epochs, source)
-        if isinstance(self._model, Supernet):
+        if isinstance(self._model, SearchNetwork):
             if method.supernet.spec != spec:
                 raise ConfigError(
                     f"{config.method} begins with another network than the given one ({method.supernet.spec}, "
@@ -101,7 +101,7 @@ class ReaderSearch(SearchController):
 
     def finish(self) -> Any:
         result = super().finish()
-        if isinstance(self._model, Supernet):
+        if isinstance(self._model, SearchNetwork):
             if self.method.supernet.spec == self._model.spec:
                 copy_into(self._model.state_dict(), self.method.supernet.state_dict())
             else:

@@ -140,7 +140,8 @@ class IterableStream(ReaderStream):
 
 def open_reader(reader: Reader, batch_size: int, seed: int, name: str, *, shuffle: bool, estimate: int) -> ReaderStream:
     """The stream of a data set (``batch_size`` images, shuffled on request), of a DataLoader (its own batches, in its
-    own order), or of a function without arguments that returns an iterable of batches.
+    own order), or of batches: a function without arguments that returns an iterable of them, or such an iterable that
+    can be gone through again and again.
 
     ConfigError for anything else. A DataLoader's data set, sampler and collate function are used in this process
     whatever its ``num_workers``: batches that worker processes make ahead cannot be repeated after a resume.
@@ -158,10 +159,14 @@ def open_reader(reader: Reader, batch_size: int, seed: int, name: str, *, shuffl
         return IterableStream(lambda: _grouped(reader, batch_size, as_arrays, False), estimate, *where)
     if hasattr(reader, "__getitem__") and hasattr(reader, "__len__") and not isinstance(reader, (str, bytes, dict)):
         return DatasetStream(reader, lambda epoch: _plan(len(reader), batch_size, shuffle), as_arrays, *where)
+    if hasattr(reader, "__next__"):
+        raise ConfigError(f"a reader is gone through many times, {reader!r:.60} only once: hand in what makes it")
     if callable(reader):
         return IterableStream(reader, estimate, *where)
+    if hasattr(reader, "__iter__") and not isinstance(reader, (str, bytes, dict)):
+        return IterableStream(lambda: reader, estimate, *where)
     raise ConfigError(
-        f"a reader must be a paddle.io.Dataset, a DataLoader or a function that returns batches, got {reader!r:.80}"
+        f"a reader must be a paddle.io.Dataset, a DataLoader or a function that returns batches, got {reader!r:.60}"
     )
 
 

@@ -13,9 +13,11 @@ from slim_models import READERS, SPEC, Images, PlainModel, Stream, batch_generat
 
 from paddle_darts.engine import Callback, Dashboard, Pictures
 from paddle_darts.errors import ConfigError, DataError, RunError
+from paddle_darts.genotypes import NasBench201Genotype, genotype
 from paddle_darts.nas import DARTSearch, get_genotype
 from paddle_darts.nas.readers import open_reader
 from paddle_darts.networks import Supernet, SupernetSpec
+from paddle_darts.networks.supernets import build_supernet
 
 
 class Crash(BaseException):
@@ -157,6 +159,56 @@ def test_what_is_no_reader_is_told_at_once(tmp_path: Path, reader: Any) -> None:
         searcher(tmp_path, readers=(Images(), reader))
 
 
+def test_a_generator_object_is_used_up_after_one_pass(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone through many times, <generator object .* only once: hand in what"):
+        searcher(tmp_path, readers=(batch_generator(), Images()))
+
+
+def test_tensors_and_loaders_of_other_makes(tmp_path: Path) -> None:
+    class Other:
+        def __iter__(self):
+            return batch_generator()
+
+    some = [Images()[i] for i in range(40)]
+    tensors = paddle.io.TensorDataset(
+        [paddle.to_tensor(np.stack([x for x, _ in some])), paddle.to_tensor([[y] for _, y in some])]
+    )
+    assert len(searcher(tmp_path, readers=(tensors, Other())).train().history) == 2
+
+
+def test_worker_processes_of_a_loader_change_nothing(tmp_path: Path) -> None:
+    one, other = loader(), loader(num_workers=2)
+    streams = [open_reader(each, 1, 5, "train", shuffle=True, estimate=1) for each in (one, other)]
+    for a, b in zip(*(stream.iterate(0) for stream in streams), strict=True):
+        assert np.array_equal(a.images, b.images) and np.array_equal(a.labels, b.labels)
+
+
+def test_a_sampler_that_counts_passes_itself() -> None:
+    class Counting(paddle.io.BatchSampler):
+        epoch = 0
+
+        def set_epoch(self, epoch: int) -> None:
+            self.epoch = epoch
+
+        def __iter__(self):
+            yield from ([self.epoch, self.epoch + 1], [self.epoch + 2])
+            self.epoch += 1
+
+    stream = open_reader(
+        paddle.io.DataLoader(Images(), batch_sampler=Counting(Images())), 1, 5, "train", shuffle=True, estimate=1
+    )
+    for epoch in (0, 3, 1):
+        assert [list(b.labels) for b in stream.iterate(epoch)] == [[epoch % 4, (epoch + 1) % 4], [(epoch + 2) % 4]]
+
+
+@pytest.mark.parametrize("unrolled", [False, True])
+def test_it_learns(tmp_path: Path, unrolled: bool) -> None:
+    """Four classes of images that the model has not seen while it trained its weights."""
+    rows = searcher(tmp_path, num_epochs=12, learning_rate=0.1, unrolled=unrolled).train().history
+    assert rows[0]["valid_top1"] < 60.0 < 80.0 < rows[-1]["valid_top1"]
+    assert rows[-1]["train_loss"] < 0.5 * rows[0]["train_loss"]
+
+
 # ------------------------------------------------------------------------------------------ models
 def test_what_a_model_lacks_is_told(tmp_path: Path) -> None:
     with pytest.raises(
@@ -231,6 +283,14 @@ def test_a_supernet_of_another_shape_than_the_method_needs(tmp_path: Path) -> No
 def test_our_other_methods(tmp_path: Path, method: str) -> None:
     found = searcher(tmp_path, SPEC, method=method).train()
     assert len(found.history) == 2 and (tmp_path / "genotype.json").is_file()
+
+
+@pytest.mark.parametrize("method", ["DARTS", "PC-DARTS"])
+def test_cells_of_nas_bench_201(tmp_path: Path, method: str) -> None:
+    spec = SupernetSpec(space="nas_bench_201", init_channels=4, layers=5, num_classes=4)
+    model: Any = spec if method == "PC-DARTS" else build_supernet(spec)
+    found = searcher(tmp_path, model, method=method).train()
+    assert isinstance(found.genotype, NasBench201Genotype) and genotype(tmp_path) == found.genotype
 
 
 # ------------------------------------------------------------------------------------------ runs
