@@ -20,7 +20,13 @@ ROOT = resource_dir("configs")
 SEARCHES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "search").glob("*.yml"))
 TRAININGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "train").glob("*.yml"))
 #: Classes and channels of the data sets, which are not loaded here.
-CLASSES = {"cifar10": (10, 3), "cifar100": (100, 3), "digits": (10, 1), "imagenet": (1000, 3)}
+CLASSES = {
+    "cifar10": (10, 3),
+    "cifar100": (100, 3),
+    "digits": (10, 1),
+    "imagenet": (1000, 3),
+    "imagenet16-120": (120, 3),
+}
 
 
 def check_types(settings):
@@ -101,10 +107,11 @@ def a_cell_of(recipe):
 @pytest.mark.parametrize("name", list_genotypes())
 def test_a_recipe_is_found_for_every_genotype(name):
     config = train_settings({"arch": name})
-    assert (config.dataset, config.epochs, config.layers) == ("cifar10", 600, 20)
+    expected = (600, 20) if entry(name).genotype.space == "darts" else (200, 17)
+    assert (config.dataset, config.epochs, config.layers) == ("cifar10", *expected)
 
 
-@pytest.mark.parametrize("name", list_genotypes())
+@pytest.mark.parametrize("name", [name for name in list_genotypes() if entry(name).genotype.space == "darts"])
 def test_every_genotype_has_an_imagenet_recipe(name):
     config = train_settings({"arch": name, "dataset": "imagenet"})
     assert (config.stem, config.epochs, config.layers, config.weight_decay) == ("imagenet", 250, 14, 3e-5)

@@ -70,13 +70,17 @@ class SearchConfig(RunSettings, DataSettings):
 
     Args:
         method: search method.
+        space: search space, darts or nas_bench_201.
         seed: seed of every random number.
         epochs: passes over the training half.
         init_channels: channels of the first cells of the supernet.
-        layers: cells of the supernet.
-        steps: intermediate nodes per cell.
-        multiplier: nodes that a cell's output joins.
-        stem_multiplier: channels of the stem over init_channels.
+        layers: cells of the supernet (default: 8; NAS-Bench-201: 17, residual blocks included).
+        steps: intermediate nodes per cell (default: 4; NAS-Bench-201: 3).
+        multiplier: nodes that a cell's output joins (default: 4; NAS-Bench-201: 1).
+        stem_multiplier: channels of the stem over init_channels (default: 3; NAS-Bench-201: 1).
+        affine: batch norms of the candidates have scale and shift.
+        track_running_stats: the supernet is measured with running statistics instead of those of each batch (default:
+            yes; NAS-Bench-201: no).
         stem: cifar (small images) or imagenet (large images; default from 96 pixels on).
         train_portion: share of the training images that trains the weights; the rest trains the architecture.
         split: contiguous, stratified or nats: the parts of NATS-Bench, whatever train_portion (default: contiguous for
@@ -84,23 +88,29 @@ class SearchConfig(RunSettings, DataSettings):
         fidelity: clean, or official: the quirks of the authors' program, as far as not set one by one.
         valid_batches: iterator (reshuffled passes) or fresh (a new random batch per step).
         max_skip_connect: skip connections that the derived normal cell may have (default: any number).
+        nats_table: results of all cells of NAS-Bench-201 (a CSV or NPZ file, or the official folder); history, dashboard
+            and report then tell the true accuracy of the present cell, which the search itself never sees.
         retrain: recipe named by the retraining command that is printed at the end.
     """
 
     method: str = "darts"
+    space: str = "darts"
     seed: int = 2
     epochs: int = 50
     init_channels: int = 16
-    layers: int = 8
-    steps: int = 4
-    multiplier: int = 4
-    stem_multiplier: int = 3
+    layers: int | None = None
+    steps: int | None = None
+    multiplier: int | None = None
+    stem_multiplier: int | None = None
+    affine: bool = False
+    track_running_stats: bool | None = None
     stem: Literal["cifar", "imagenet"] | None = None
     train_portion: float = 0.5
     split: Literal["contiguous", "stratified", "nats"] | None = None
     fidelity: Literal["clean", "official"] = "clean"
     valid_batches: Literal["iterator", "fresh"] = "iterator"
     max_skip_connect: int | None = None
+    nats_table: str | None = None
     retrain: str | None = None
 
 
@@ -185,4 +195,6 @@ class EvaluateConfig:
 
 #: Settings of a run that may change when it is resumed: they do not touch its numbers (device and threads may, in
 #: the last bits: a warning says so).
-FREE_ON_RESUME = ("run_dir", "resume", "device", "threads", "report_freq", "save_minutes", "data", "retrain")
+FREE_ON_RESUME = (
+    *("run_dir", "resume", "device", "threads", "report_freq", "save_minutes", "data", "nats_table", "retrain"),
+)

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import paddle
 
 from paddle_darts.analysis.complexity import count_parameters
+from paddle_darts.analysis.looks import cell_title
+from paddle_darts.analysis.nats import read_table, true_accuracy
 from paddle_darts.data import BatchStream, DataBundle, split_search
 from paddle_darts.engine.batches import Evaluation, augmentation, evaluate_batches, to_device
 from paddle_darts.engine.callbacks import Callback
@@ -19,10 +21,10 @@ from paddle_darts.engine.commands import command
 from paddle_darts.engine.config import SearchConfig
 from paddle_darts.engine.loop import Loop
 from paddle_darts.engine.meter import StepLosses
-from paddle_darts.engine.recipes import search_settings
+from paddle_darts.engine.recipes import of_space, search_settings
 from paddle_darts.engine.setup import Setup, set_up, stem_of
 from paddle_darts.errors import GenotypeError
-from paddle_darts.genotypes import Genotype
+from paddle_darts.genotypes import AnyGenotype
 from paddle_darts.methods import MethodOptions, SearchMethod, get_method
 from paddle_darts.networks import SupernetSpec
 from paddle_darts.nn.drop import RandomSource
@@ -38,7 +40,7 @@ MANY_SKIPS = 0.5
 class SearchResult:
     """What a search found. ``genotype`` is None when the last derivation was empty."""
 
-    genotype: Genotype | None
+    genotype: AnyGenotype | None
     history: list[dict[str, Any]]
     run_dir: Path
 
@@ -64,6 +66,8 @@ class SearchController(Loop):
         if not isinstance(config, SearchConfig):
             config, options = search_settings({**settings, "config": config})
         options = options or get_method(config.method).options_class()
+        config = of_space(config)
+        self._table = read_table(config.nats_table) if config.nats_table else None
         setup = set_up(config, "search", config.method, asdict(options), bundle)
         epochs = get_method(config.method).total_epochs(options, config.epochs)
         super().__init__(setup.config, setup.environment, setup.run_dir, epochs, callbacks)
@@ -71,7 +75,7 @@ class SearchController(Loop):
         self.method = self.new_method(config, options)
         self.open_data(config, setup)
         self._open_streams()
-        self._genotype: Genotype | None = None
+        self._genotype: AnyGenotype | None = None
         self._arch_rows: list[dict[str, Any]] = []
 
     @property
@@ -134,10 +138,25 @@ class SearchController(Loop):
             "valid_loss": measured.loss,
             "valid_top1": measured.top1,
             "genotype": None if genotype is None else str(genotype),
-            "skip_share": None if genotype is None else skip_share(genotype, "normal"),
-            "skip_share_reduce": None if genotype is None else skip_share(genotype, "reduce"),
+            **self._skip_shares(genotype),
+            **self._true_accuracy(genotype),
             **self.method.facts(),
         }
+
+    def _skip_shares(self, genotype: AnyGenotype | None) -> dict[str, float | None]:
+        """The share of skip connections of each kind of cell; the first kind has no name."""
+        main, *others = self.method.supernet.spec.kind_names
+        names = {main: "skip_share", **{kind: f"skip_share_{kind}" for kind in others}}
+        return {name: None if genotype is None else skip_share(genotype, kind) for kind, name in names.items()}
+
+    def _true_accuracy(self, genotype: AnyGenotype | None) -> dict[str, Any]:
+        """What the table says of the present cell, with the best of all; written down, and used for nothing."""
+        table = self._table
+        if table is None:
+            return {}
+        best = {f"true_{column}_best": table.best(column)[1] for column in table.columns}
+        known = true_accuracy(table, genotype if genotype is not None else table.best(table.columns[0])[0])
+        return {**(known if genotype is not None else dict.fromkeys(known)), **best}
 
     def _measure(self, epoch: int) -> Evaluation:
         supernet = self.method.supernet
@@ -147,7 +166,7 @@ class SearchController(Loop):
             batches = self.interruptible(self._measured.iterate(epoch))
             return evaluate_batches(batches, lambda images: supernet(images, mix)[0])
 
-    def derive(self) -> Genotype | None:
+    def derive(self) -> AnyGenotype | None:
         """The present genotype; None, with a warning, when the derivation is empty."""
         try:
             return self.method.derive(self.config["max_skip_connect"])
@@ -159,11 +178,14 @@ class SearchController(Loop):
         genotype = self._genotype
         self.run_dir.write_genotype(genotype, self.method.supernet.spec.space)
         log.info("genotype = %s", genotype)
+        for column in () if self._table is None else self._table.columns:
+            log.info("true %s = %s (rank %s)", column, row[f"true_{column}"], row[f"true_{column}_rank"])
         for name, variant in self.method.variants().items():
             self.run_dir.write_genotype(variant, self.method.supernet.spec.space, name)
         if (row.get("skip_share") or 0.0) > MANY_SKIPS:
-            skips = genotype.count("skip_connect", "normal")
-            log.warning("the normal cell has %d skip connections: the search may be collapsing", skips)
+            main = genotype.kinds[0]
+            skips = genotype.count("skip_connect", main)
+            log.warning("the %s has %d skip connections: the search may be collapsing", cell_title(main), skips)
         arch = {
             "epoch": epoch,
             "ops": list(self.method.supernet.spec.primitives),
@@ -228,6 +250,7 @@ class SearchController(Loop):
 def supernet_spec(config: SearchConfig, bundle: DataBundle) -> SupernetSpec:
     """The supernet that a config asks for on a data set."""
     return SupernetSpec(
+        space=config.space,
         in_channels=bundle.channels,
         num_classes=bundle.num_classes,
         init_channels=config.init_channels,
@@ -236,10 +259,12 @@ def supernet_spec(config: SearchConfig, bundle: DataBundle) -> SupernetSpec:
         multiplier=config.multiplier,
         stem_multiplier=config.stem_multiplier,
         stem=stem_of(config, bundle),
+        affine=config.affine,
+        track_running_stats=config.track_running_stats,
     )
 
 
-def skip_share(genotype: Genotype, kind: str) -> float:
+def skip_share(genotype: AnyGenotype, kind: str) -> float:
     """The share of a cell's edges that are skip connections."""
     return round(genotype.count("skip_connect", kind) / len(genotype.links(kind)), 4)
 

@@ -16,6 +16,7 @@ from paddle_darts.genotypes import NasBench201Genotype, entry, genotype
 from paddle_darts.methods import METHODS, MethodOptions, get_method
 from paddle_darts.networks import network_size
 from paddle_darts.resources import find_config
+from paddle_darts.spaces import get_space
 from paddle_darts.spaces.nas_bench_201 import SIZE_CELL
 
 Settings = Mapping[str, Any]
@@ -25,7 +26,7 @@ def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
     """The settings of a search from what the user gave (``config`` = recipe file)."""
     values = _plain(given)
     stored = _stored(values)
-    base, source = stored or _recipe(values, "search", [str(values.get("method", SearchConfig.method))])
+    base, source = stored or _recipe(values, "search", [_search_family(values)])
     merged = {**base, **values}
     method = get_method(str(merged.get("method", SearchConfig.method)))
     classes: list[type] = [SearchConfig, method.options_class]
@@ -40,7 +41,31 @@ def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
     config, options = typed(classes, merged, source if not values else "settings")
     _check(config)
     _check_not_negative(options, MethodOptions)
-    return config, options
+    return of_space(config), options
+
+
+def of_space(config: SearchConfig) -> SearchConfig:
+    """What a config leaves open and its search space decides, filled in.
+
+    ConfigError for an unknown space, and for a table of NAS-Bench-201 where another space is searched.
+    """
+    space = get_space(config.space)
+    if config.nats_table and config.space != NasBench201Genotype.space:
+        raise ConfigError(
+            f"nats_table tells the accuracy of cells of the space {NasBench201Genotype.space}, got {config.space}"
+        )
+    open_ones = {name: getattr(space, name) for name in _BY_SPACE if getattr(config, name) is None}
+    return replace(config, **open_ones)
+
+
+#: Sizes of a search whose default depends on the space.
+_BY_SPACE = ("layers", "steps", "multiplier", "stem_multiplier", "track_running_stats")
+
+
+def _search_family(values: Settings) -> str:
+    """The name that recipes of a method in a space begin with."""
+    method, space = str(values.get("method", SearchConfig.method)), str(values.get("space", SearchConfig.space))
+    return method if space == SearchConfig.space else f"{method}_{space}"
 
 
 def train_settings(given: Settings) -> TrainConfig:
@@ -113,7 +138,7 @@ def _recipe(values: dict[str, Any], tool: str, families: list[str]) -> tuple[dic
     """The recipe under the given settings, and its name; takes ``config`` out of ``values``.
 
     Without a recipe file: the first family that has one for the data set, else for CIFAR-10 (the settings of the
-    papers without the constants of its images; ``values`` names the data set).
+    papers without what is said of its images; ``values`` names the data set).
     """
     path = values.pop("config", None)
     if path:
@@ -129,7 +154,7 @@ def _recipe(values: dict[str, Any], tool: str, families: list[str]) -> tuple[dic
 
 
 #: Settings of a recipe that mean nothing for another data set.
-_OF_THE_IMAGES = ("mean", "std")
+_OF_THE_IMAGES = ("mean", "std", "split")
 
 
 def _family(arch: object) -> tuple[str, str]:

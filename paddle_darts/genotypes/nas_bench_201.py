@@ -22,7 +22,9 @@ OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
 KIND = "cell"
 
-_CELL = re.compile(r"\|[^+]*\|(?:\s*\+\s*\|[^+]*\|)+")
+#: A cell among other text, which may have bars and pluses of its own.
+_NODE = r"\|(?:[^|+~\s]+~[0-9]\|)+"
+_CELL = re.compile(rf"{_NODE}(?:\s*\+\s*{_NODE}){{2}}")
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,11 @@ class NasBench201Genotype:
 
     @property
     def unique(self) -> str:
-        """A text that is equal for cells that compute the same.
+        """A text that is equal only for cells that compute the same; there are 6,466 of them in the space.
 
         A node is the sorted sum of what its edges give: nothing ("#"), the source itself (a skip), or an operation on
-        it. Source: the benchmark's check of isomorphism, with zeros considered.
+        it. Source: the benchmark's check of isomorphism, with zeros considered. As there, a sum of nothings ("#+#") is
+        not taken for nothing, nor "#" left out of a sum, so that some cells that compute the same differ.
         """
         nodes = ["0"]
         for target in (1, 2, 3):

@@ -135,10 +135,12 @@ def test_files_and_runs(tmp_path: Path) -> None:
         assert genotype(str(path)) == CELL
 
 
-def test_the_cell_of_a_log(tmp_path: Path) -> None:
-    (tmp_path / "log.txt").write_text(f"seed 1, lr 0.1\nepoch 9, genotype = Structure(4 nodes with {CELL})\ndone\n")
+def test_the_last_cell_of_a_log_counts(tmp_path: Path) -> None:
+    first = NasBench201Genotype(("none",) * 6)
+    lines = [f"epoch {i}, genotype = Structure(4 nodes with {one})\n" for i, one in enumerate((first, CELL))]
+    (tmp_path / "log.txt").write_text("seed 1 | lr 0.1 + 1 | \n" + "loss 2.3 | top1 10 |\n".join(lines) + "| done |\n")
     assert genotype(tmp_path) == CELL
-    assert NasBench201Genotype.find("no cell, only a | b |") is None
+    assert NasBench201Genotype.find("no cell, only | a | + | b | + | c |") is None
 
 
 # ---- what it says
