@@ -50,6 +50,25 @@ def read_spec(args: dict[str, Any]) -> SupernetSpec:
     )
 
 
+def read_spec_201(args: dict[str, Any]) -> SupernetSpec:
+    """The supernet of the space of NAS-Bench-201 with the recorded candidates in their order."""
+    check_batch_norm(args)
+    spec = SupernetSpec(
+        space="nas_bench_201",
+        in_channels=args["input_shape"][-3],
+        num_classes=args["num_classes"],
+        init_channels=args["C"],
+        layers=3 * args["N"] + 2,
+        steps=args["max_nodes"] - 1,
+        affine=args["affine"],
+        track_running_stats=args["track_running_stats"],
+        ops=tuple(args["primitives"]),
+    )
+    recorded = args.get("edges")
+    assert recorded is None or recorded == [f"{node + 1}<-{source}" for node, source in spec.edges]
+    return spec
+
+
 def read_sgd(args: dict[str, Any]) -> dict[str, float]:
     """The optimizer of the weights, by the names of our options; its rate stays as it is."""
     o = args["optimizer_weights"]

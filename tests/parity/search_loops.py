@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import paddle
-from checking import Gradients, check_cells, record_cells
+from checking import Gradients, check_cells, norm, record_cells
 from golden import Golden, tensor
 from reading import ALPHAS, check_criterion, read_batch, read_optimizers, read_spec, transposed
 
+from paddle_darts.methods import gradient
 from paddle_darts.networks import SupernetSpec
 from paddle_darts.networks.official import load_official, our_name
-from paddle_darts.nn.optimizers import NamedOptimizer
+from paddle_darts.nn.optimizers import NamedOptimizer, clip_gradients
 
 
 def search_spec(golden: Golden) -> SupernetSpec:
@@ -63,6 +66,19 @@ def record_gradients(optimizer: NamedOptimizer) -> list[Gradients]:
 
     optimizer.step = recording
     return seen
+
+
+@contextlib.contextmanager
+def recorded_clipping() -> Iterator[list[float]]:
+    """The norms of what methods clip together with the architecture's gradient, before they do."""
+    seen: list[float] = []
+
+    def recording(gradients: Gradients, limit: float) -> None:
+        seen.append(norm(gradients))
+        clip_gradients(gradients, limit)
+
+    with mock.patch.object(gradient, "clip_gradients", recording):
+        yield seen
 
 
 def check_supernet_pass(golden: Golden, method: Any) -> tuple[paddle.Tensor, paddle.Tensor]:
