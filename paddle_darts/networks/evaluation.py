@@ -168,9 +168,11 @@ def build_cell(
 STEMS = {"cifar": NetworkCIFAR, "imagenet": NetworkImageNet}
 
 
-def check_size(layers: int, init_channels: int) -> None:
-    """Sizes that no network can have, said clearly before anything is built."""
+def check_size(layers: int, init_channels: int, odd: bool = False) -> None:
+    """Sizes that no network can have, said clearly before anything is built; ``odd``: whether its width may be."""
     if layers < 1:
         raise ConfigError(f"layers must be at least 1, got {layers}")
-    if init_channels < 2 or init_channels % 2:
+    if odd and init_channels < 1:
+        raise ConfigError(f"init_channels must be at least 1, got {init_channels}")
+    if not odd and (init_channels < 2 or init_channels % 2):
         raise ConfigError(f"init_channels must be an even number of at least 2, got {init_channels}")

@@ -62,7 +62,7 @@ class SupernetSpec:
         for name in ("layers", "steps", "multiplier", "stem_multiplier", "pool_bn", "track_running_stats"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(get_space(self.space), name))
-        check_size(self.layers, self.init_channels)
+        check_size(self.layers, self.init_channels, odd=not self._halves_maps)
         _ = self.kinds  # a depth that the space does not have is an error now
         if self.steps < 1 or not 1 <= self.multiplier <= self.steps:
             raise ConfigError(
@@ -150,7 +150,7 @@ class SupernetSpec:
             raise ConfigError(f"partial_channels must be a whole number of at least 1, got {parts!r}")
         if parts == 1:
             return
-        multiple, wider = 2, 1
+        multiple, wider = 2 if self._halves_maps else 1, 1
         for kind in self.kinds:
             wider *= 2 if kind == "reduce" else 1
             needed = 2 * parts if self._halves_a_skip(kind) else parts
@@ -160,6 +160,11 @@ class SupernetSpec:
                 f"with partial_channels={parts} init_channels must be a multiple of {multiple}, "
                 f"got {self.init_channels}"
             )
+
+    @property
+    def _halves_maps(self) -> bool:
+        """Whether there are cells that halve their maps, and with them layers that join two halves of channels."""
+        return "reduce" in self.kind_names
 
     def _halves_a_skip(self, kind: str) -> bool:
         """Whether a cell of the kind has a skip connection of stride 2, which joins two halves of its channels."""
