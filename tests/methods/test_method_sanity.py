@@ -6,36 +6,19 @@ the others those of other images of the batch: no class can be told from them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import paddle
 import pytest
-from paddle import nn
+from toy_searches import BATCH, CHANCE, CLASSES, NAMES, Pass, Search, Toy, case_name, search
 
-from paddle_darts.methods import METHODS, Batch, SearchMethod
-from paddle_darts.methods.ddsas import Ddsas
 from paddle_darts.networks import SupernetSpec
 from paddle_darts.nn.blocks import Zero
-from paddle_darts.nn.drop import RandomSource
 from paddle_darts.spaces import DARTS, SPACES
 
-GOOD, CLASSES, BATCH, STEPS = "dil_conv_3x3", 3, 24, 20
-CHANCE = float(np.log(CLASSES))
+GOOD = "dil_conv_3x3"
 KINDS = {"normal": (), "reduce": (0,)}  # the reductions of a network of one cell of that kind
-
-
-class Pass(nn.Layer):
-    """Hands every image the features of the one ``shift`` places before it in the batch; 0: its own."""
-
-    def __init__(self, stride: int, shift: int) -> None:
-        super().__init__()
-        self.stride, self.shift = stride, shift
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return paddle.roll(x, self.shift, axis=0)[:, :, :: self.stride, :: self.stride]
 
 
 TOY = replace(
@@ -51,70 +34,14 @@ TOY = replace(
 )
 
 
+def spec(layers: int, reductions: tuple[int, ...]) -> SupernetSpec:
+    shape = {"init_channels": 4, "steps": 2, "multiplier": 2, "num_classes": CLASSES}
+    return SupernetSpec(space="toy", layers=layers, reductions=reductions, **shape)
+
+
 @pytest.fixture(autouse=True)
 def toy_space(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(SPACES, "toy", TOY)
-
-
-def batch(rng: np.random.Generator, size: int, signal: bool) -> Batch:
-    """Three classes that differ in colour, in noise; without ``signal`` the labels are those of other images."""
-    labels = rng.permutation(np.arange(size) % CLASSES)
-    images = rng.normal(size=(size, 3, 4, 4)) + 1.0 * np.eye(3)[labels][:, :, None, None]
-    labels = labels if signal else rng.permutation(labels)
-    return Batch(paddle.to_tensor(images.astype("float32")), paddle.to_tensor(labels))
-
-
-@dataclass
-class Search:
-    """A finished toy search: the method, the row of every epoch, the masks of DDSAS after every step."""
-
-    method: SearchMethod
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    masks: list[dict[str, np.ndarray]] = field(default_factory=list)
-
-    def column(self, key: str) -> list[Any]:
-        return [row[key] for row in self.rows]
-
-    def shares(self, kind: str) -> np.ndarray:
-        """The share of the good operation in the strength of all real operations, per edge."""
-        table, ops = self.method.strengths()[kind], self.method.supernet.spec.primitives
-        real = [column for column, op in enumerate(ops) if op != "none"]
-        return table[:, ops.index(GOOD)] / table[:, real].sum(axis=1)
-
-    def best(self, kind: str) -> list[str]:
-        """The strongest real operation of every edge; `none` never counts."""
-        table, ops = self.method.strengths()[kind], self.method.supernet.spec.primitives
-        real = [column for column, op in enumerate(ops) if op != "none"]
-        return [ops[real[place]] for place in table[:, real].argmax(axis=1)]
-
-
-def search(
-    name: str, options: dict[str, Any], epochs: int, spec: dict[str, Any], signal: bool, seed: int = 1
-) -> Search:
-    """A whole search in the order of the engine."""
-    paddle.seed(seed)
-    cls = METHODS[name]
-    settings = cls.options_class(**{"learning_rate": 0.05, "arch_learning_rate": 0.05, **options})
-    toy = SupernetSpec(space="toy", init_channels=4, steps=2, multiplier=2, num_classes=CLASSES, **spec)
-    found = Search(cls(toy, settings, cls.total_epochs(settings, epochs), RandomSource(seed)))
-    rng = np.random.default_rng(seed)
-    for epoch in range(cls.total_epochs(settings, epochs)):
-        found.rows.append(_epoch(found, epoch, rng, signal))
-    return found
-
-
-def _epoch(found: Search, epoch: int, rng: np.random.Generator, signal: bool) -> dict[str, Any]:
-    method, losses = found.method, []
-    method.begin_epoch(epoch)
-    method.supernet.train()
-    size = method.batch_size(BATCH)
-    for _ in range(STEPS):
-        losses.append(method.step(batch(rng, size, signal), batch(rng, size, signal)).loss)
-        if isinstance(method, Ddsas):
-            found.masks.append(method.space.active)
-    stage = method.stage
-    method.end_epoch(epoch)
-    return {"stage": stage, "batch_size": size, "loss": float(np.mean(losses)), **method.facts()}
 
 
 # ------------------------------------------------- what must have happened on the way, besides finding the operation
@@ -178,16 +105,6 @@ def nothing_was_switched_off(found: Search, kind: str) -> None:
     assert (found.method.probabilities()[kind] > 0).all() and not any(found.column("stage"))
 
 
-@dataclass(frozen=True)
-class Toy:
-    """The settings with which a method searches, further ones to search with, and what must happen on the way."""
-
-    epochs: int
-    options: dict[str, Any]
-    happened: Callable[[Search, str], None]
-    variants: tuple[dict[str, Any], ...] = ()
-
-
 #: One entry for every method; partial channels would flow around the operations: K = 1.
 TOYS: dict[str, Toy] = {
     "darts": Toy(4, {}, nothing_was_switched_off, ({"unrolled": True},)),
@@ -216,22 +133,18 @@ TOYS: dict[str, Toy] = {
     "gdas": Toy(6, {"tau_max": 5.0, "tau_min": 1.0}, temperature_fell),
 }
 #: All methods on both kinds of cell, their variants on one.
-CASES = [(name, kind, {}) for name in METHODS for kind in KINDS]
-CASES += [(name, "normal", variant) for name in METHODS if name in TOYS for variant in TOYS[name].variants]
-
-
-def case_name(value: Any) -> str:
-    return value if isinstance(value, str) else ",".join(value) or "default"
+CASES = [(name, kind, {}) for name in NAMES for kind in KINDS]
+CASES += [(name, "normal", variant) for name in NAMES if name in TOYS for variant in TOYS[name].variants]
 
 
 def test_every_method_has_a_toy() -> None:
-    assert TOYS.keys() == METHODS.keys()
+    assert list(TOYS) == NAMES
 
 
 @pytest.mark.parametrize("name, kind, variant", CASES, ids=case_name)
 def test_the_only_useful_operation_is_found(name: str, kind: str, variant: dict[str, Any]) -> None:
     toy = TOYS[name]
-    found = search(name, {**toy.options, **variant}, toy.epochs, {"layers": 1, "reductions": KINDS[kind]}, signal=True)
+    found = search(name, {**toy.options, **variant}, toy.epochs, spec(1, KINDS[kind]), GOOD, signal=True)
     assert found.best(kind) == [GOOD] * 5, found.method.strengths()[kind]
     assert found.shares(kind).mean() > 0.55
     assert {edge.op for edge in getattr(found.method.derive(), kind)} == {GOOD}
@@ -239,11 +152,11 @@ def test_the_only_useful_operation_is_found(name: str, kind: str, variant: dict[
     toy.happened(found, kind)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", NAMES)
 def test_without_anything_to_learn_it_is_not_preferred(name: str) -> None:
     """Over all edges of both kinds of cell: one in three by chance; 8 of 10 would come once in 300 searches."""
     toy = TOYS[name]
-    found = search(name, toy.options, toy.epochs, {"layers": 2, "reductions": (1,)}, signal=False)
+    found = search(name, toy.options, toy.epochs, spec(2, (1,)), GOOD, signal=False)
     best = [op for kind in KINDS for op in found.best(kind)]
     assert best.count(GOOD) < 0.75 * len(best), found.method.strengths()
     assert found.rows[-1]["loss"] > 0.8 * CHANCE
