@@ -21,11 +21,12 @@ FLOORS = {
     **dict.fromkeys(("io", "nn", "kernels", "registry"), 1),
     **dict.fromkeys(("genotypes", "data"), 2),
     "spaces": 3,
-    "networks": 4,
-    **dict.fromkeys(("methods", "analysis", "controllers", "search_space"), 5),
-    "engine": 6,
-    **dict.fromkeys(("benchmark", "flags", "leaderboard", "nas"), 7),
-    "cli": 8,
+    **dict.fromkeys(("networks", "controllers"), 4),
+    **dict.fromkeys(("analysis", "search_space"), 5),
+    "methods": 6,
+    "engine": 7,
+    **dict.fromkeys(("benchmark", "flags", "leaderboard", "nas"), 8),
+    "cli": 9,
 }
 #: The room that only the extra [torch] can enter.
 NEEDS_TORCH = "paddle_darts.benchmark.torch_peer"

@@ -88,8 +88,8 @@ class SearchConfig(RunSettings, DataSettings):
         fidelity: clean, or official: the quirks of the authors' program, as far as not set one by one.
         valid_batches: iterator (reshuffled passes) or fresh (a new random batch per step).
         max_skip_connect: skip connections that the derived normal cell may have (default: any number).
-        nats_table: results of all cells of NAS-Bench-201 (a CSV or NPZ file, or the official folder); history, dashboard
-            and report then tell the true accuracy of the present cell, which the search itself never sees.
+        nats_table: results of all cells of NAS-Bench-201 (a CSV or NPZ file, or the official folder); history,
+            dashboard and report then tell the true accuracy of the present cell, which the search itself never sees.
         retrain: recipe named by the retraining command that is printed at the end.
     """
 

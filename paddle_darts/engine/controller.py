@@ -132,6 +132,7 @@ class SearchController(Loop):
 
     def evaluate(self, epoch: int) -> dict[str, Any]:
         measured = self._measure(epoch)
+        self.method.observe(epoch, measured.loss, measured.top1)
         self.method.end_epoch(epoch)
         self._genotype = genotype = self.derive()
         return {
@@ -145,7 +146,7 @@ class SearchController(Loop):
 
     def _skip_shares(self, genotype: AnyGenotype | None) -> dict[str, float | None]:
         """The share of skip connections of each kind of cell; the first kind has no name."""
-        main, *others = self.method.supernet.spec.kind_names
+        main, *others = self.method.spec.kind_names
         names = {main: "skip_share", **{kind: f"skip_share_{kind}" for kind in others}}
         return {name: None if genotype is None else skip_share(genotype, kind) for kind, name in names.items()}
 
@@ -176,19 +177,19 @@ class SearchController(Loop):
 
     def save_epoch(self, epoch: int, row: dict[str, Any]) -> dict[str, Any]:
         genotype = self._genotype
-        self.run_dir.write_genotype(genotype, self.method.supernet.spec.space)
+        self.run_dir.write_genotype(genotype, self.method.spec.space)
         log.info("genotype = %s", genotype)
         for column in () if self._table is None else self._table.columns:
             log.info("true %s = %s (rank %s)", column, row[f"true_{column}"], row[f"true_{column}_rank"])
         for name, variant in self.method.variants().items():
-            self.run_dir.write_genotype(variant, self.method.supernet.spec.space, name)
+            self.run_dir.write_genotype(variant, self.method.spec.space, name)
         if (row.get("skip_share") or 0.0) > MANY_SKIPS:
             main = genotype.kinds[0]
             skips = genotype.count("skip_connect", main)
             log.warning("the %s has %d skip connections: the search may be collapsing", cell_title(main), skips)
         arch = {
             "epoch": epoch,
-            "ops": list(self.method.supernet.spec.primitives),
+            "ops": list(self.method.spec.primitives),
             "probabilities": {kind: p.tolist() for kind, p in self.method.probabilities().items()},
             "alphas": {name: a.numpy().tolist() for name, a in self.method.tensors()["arch"].items()},
         }
@@ -214,7 +215,7 @@ class SearchController(Loop):
 
     def finish(self) -> SearchResult:
         genotype = self.derive()
-        self.run_dir.write_genotype(genotype, self.method.supernet.spec.space)
+        self.run_dir.write_genotype(genotype, self.method.spec.space)
         for name, variant in self.method.variants().items():
             if variant is not None:
                 log.info("genotype_%s = %s", name, variant)

@@ -14,6 +14,7 @@ from paddle_darts.engine.rundir import RunDirectory
 from paddle_darts.errors import ConfigError, GenotypeError, unknown
 from paddle_darts.genotypes import NasBench201Genotype, entry, genotype
 from paddle_darts.methods import METHODS, MethodOptions, get_method
+from paddle_darts.methods.gradient import GradientOptions
 from paddle_darts.networks import network_size
 from paddle_darts.resources import find_config
 from paddle_darts.spaces import get_space
@@ -40,7 +41,7 @@ def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
     merged = {name: value for name, value in merged.items() if name in field_names(classes)}
     config, options = typed(classes, merged, source if not values else "settings")
     _check(config)
-    _check_not_negative(options, MethodOptions)
+    _check_not_negative(options, GradientOptions if isinstance(options, GradientOptions) else MethodOptions)
     return of_space(config), options
 
 

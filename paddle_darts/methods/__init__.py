@@ -11,11 +11,14 @@ from paddle_darts.methods.fair_darts import FairDarts
 from paddle_darts.methods.gdas import Gdas
 from paddle_darts.methods.p_darts import PDarts
 from paddle_darts.methods.pc_darts import PcDarts
+from paddle_darts.methods.random_search import RandomSearch
+from paddle_darts.methods.regularized_evolution import RegularizedEvolution
 from paddle_darts.methods.sgas import Sgas
+from paddle_darts.methods.simulated_annealing import SimulatedAnnealing
 
-METHODS: dict[str, type[SearchMethod]] = {
-    method.name: method for method in (Darts, PcDarts, PDarts, FairDarts, Sgas, DrNas, Ddsas, Gdas)
-}
+GRADIENT_BASED = (Darts, PcDarts, PDarts, FairDarts, Sgas, DrNas, Ddsas, Gdas)
+SAMPLE_BASED = (RandomSearch, RegularizedEvolution, SimulatedAnnealing)
+METHODS: dict[str, type[SearchMethod]] = {method.name: method for method in (*GRADIENT_BASED, *SAMPLE_BASED)}
 
 
 def list_methods() -> list[str]:

@@ -45,11 +45,6 @@ class MethodOptions:
         nesterov: Nesterov's form of the momentum.
         weight_decay: L2 added to the gradient of every weight.
         grad_clip: limit of the global norm of the weights' gradient (0: no clipping).
-        arch_learning_rate: constant rate of the Adam optimizer of the architecture.
-        arch_weight_decay: L2 of the architecture parameters.
-        arch_grad_clip: limit of the global norm of the architecture's gradient (0: no clipping).
-        arch_start_epoch: epochs at the beginning in which only the weights learn.
-        stale_gradients: keep decaying weights that were used before and are switched off (official programs do).
     """
 
     learning_rate: float = 0.025
@@ -60,23 +55,19 @@ class MethodOptions:
     nesterov: bool = False
     weight_decay: float = 3e-4
     grad_clip: float = 5.0
-    arch_learning_rate: float = 3e-4
-    arch_weight_decay: float = 1e-3
-    arch_grad_clip: float = 0.0
-    arch_start_epoch: int = 0
-    stale_gradients: bool = False
 
 
 class SearchMethod(ABC):
     """One way to search an architecture in a supernet.
 
     The engine calls ``begin_epoch(e)``, then ``step(train, valid)`` for every training batch, evaluates the supernet
-    with ``mixture()`` in eval mode, calls ``end_epoch(e)``, and reads ``derive()``, ``variants()``, ``probabilities()``
-    and ``facts()``. A method owns its supernet, its architecture parameters, its optimizers and the order of its
-    updates; it may replace all of them between two epochs. It knows nothing of files, data sets or devices.
-    Everything that a later step depends on is in ``state()`` and ``tensors()``: loading first the one, then the other
-    into a fresh object continues bit by bit, also if ``begin_epoch`` is called once more for the epoch that has begun.
-    All random numbers come from ``source``, except initial weights (Paddle's generator).
+    with ``mixture()`` in eval mode, calls ``observe(e, ...)`` with the result and ``end_epoch(e)``, and reads
+    ``derive()``, ``variants()``, ``probabilities()`` and ``facts()``. A method owns its supernet, its architecture
+    parameters, its optimizers and the order of its updates; it may replace all of them between two epochs. It knows
+    nothing of files, data sets or devices. Everything that a later step depends on is in ``state()`` and ``tensors()``:
+    loading first the one, then the other into a fresh object continues bit by bit, also if ``begin_epoch`` is called
+    once more for the epoch that has begun. All random numbers come from ``source``, except initial weights (Paddle's
+    generator).
     """
 
     name: ClassVar[str]
@@ -84,6 +75,10 @@ class SearchMethod(ABC):
     #: Settings, of the method or of the search, that ``fidelity: official`` gives where neither recipe nor user does.
     official: ClassVar[Mapping[str, Any]] = {}
 
+    #: How many halves of the data an epoch goes over: the training half, and the validation half to learn from it.
+    passes_per_epoch: ClassVar[int] = 2
+
+    spec: SupernetSpec
     supernet: SearchNetwork
     source: RandomSource
 
@@ -100,6 +95,9 @@ class SearchMethod(ABC):
     @abstractmethod
     def begin_epoch(self, epoch: int) -> None:
         """Set what holds for a whole epoch, such as the learning rate; enter the stage that the epoch belongs to."""
+
+    def observe(self, epoch: int, loss: float, top1: float) -> None:  # noqa: B027 (a hook that need not do anything)
+        """Told before :meth:`end_epoch`: mean loss and accuracy in percent of the supernet on the validation half."""
 
     def end_epoch(self, epoch: int) -> None:  # noqa: B027 (a hook that need not do anything)
         """Decide what is decided once per epoch, after training and evaluation."""

@@ -15,8 +15,8 @@ import numpy as np
 import paddle
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods.base import Batch, MethodOptions, StepResult
-from paddle_darts.methods.gradient import GradientMethod
+from paddle_darts.methods.base import Batch, StepResult
+from paddle_darts.methods.gradient import GradientMethod, GradientOptions
 from paddle_darts.methods.parts.gumbel import gumbel_noise
 from paddle_darts.methods.parts.subspace import SpaceChange, SubSpace, get_space_config, mixing_weights
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class DdsasOptions(MethodOptions):
+class DdsasOptions(GradientOptions):
     """Settings of DDSAS.
 
     Args:

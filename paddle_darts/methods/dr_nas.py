@@ -15,8 +15,7 @@ import paddle
 
 from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import AnyGenotype, NetworkOptions
-from paddle_darts.methods.base import MethodOptions
-from paddle_darts.methods.gradient import GradientMethod
+from paddle_darts.methods.gradient import GradientMethod, GradientOptions
 from paddle_darts.methods.parts.dirichlet import concentration, dirichlet_weights, kl_to_uniform
 from paddle_darts.methods.parts.pruning import masked_softmax, prune
 from paddle_darts.methods.parts.widening import widen, widening_plan
@@ -28,7 +27,7 @@ from paddle_darts.nn.schedules import cosine
 
 
 @dataclass
-class DrNasOptions(MethodOptions):
+class DrNasOptions(GradientOptions):
     """Settings of DrNAS. What ``arch_weight_decay`` is to other methods, ``reg_scale`` is here.
 
     Args:

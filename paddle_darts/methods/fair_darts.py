@@ -15,14 +15,14 @@ from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError, GenotypeError
 from paddle_darts.genotypes import AnyGenotype
-from paddle_darts.methods.base import Batch, MethodOptions, StepResult
-from paddle_darts.methods.gradient import GradientMethod, parameter
+from paddle_darts.methods.base import Batch, StepResult
+from paddle_darts.methods.gradient import GradientMethod, GradientOptions, parameter
 from paddle_darts.methods.parts.threshold import PARSE_METHODS, threshold_cell, threshold_genotype, zero_one_loss
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 
 
 @dataclass
-class FairDartsOptions(MethodOptions):
+class FairDartsOptions(GradientOptions):
     """Settings of FairDARTS.
 
     Args:

@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods.base import Batch, MethodOptions, StepResult
-from paddle_darts.methods.gradient import GradientMethod
+from paddle_darts.methods.base import Batch, StepResult
+from paddle_darts.methods.gradient import GradientMethod, GradientOptions
 from paddle_darts.methods.parts.gumbel import gdas_mix
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
 from paddle_darts.nn.schedules import annealed
 
 
 @dataclass
-class GdasOptions(MethodOptions):
+class GdasOptions(GradientOptions):
     """Settings of GDAS.
 
     Args:

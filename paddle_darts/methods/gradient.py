@@ -26,7 +26,26 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class UnrolledOptions(MethodOptions):
+class GradientOptions(MethodOptions):
+    """Settings of methods whose architecture learns by gradient.
+
+    Args:
+        arch_learning_rate: constant rate of the Adam optimizer of the architecture.
+        arch_weight_decay: L2 of the architecture parameters.
+        arch_grad_clip: limit of the global norm of the architecture's gradient (0: no clipping).
+        arch_start_epoch: epochs at the beginning in which only the weights learn.
+        stale_gradients: keep decaying weights that were used before and are switched off (official programs do).
+    """
+
+    arch_learning_rate: float = 3e-4
+    arch_weight_decay: float = 1e-3
+    arch_grad_clip: float = 0.0
+    arch_start_epoch: int = 0
+    stale_gradients: bool = False
+
+
+@dataclass
+class UnrolledOptions(GradientOptions):
     """Settings of methods that know the second-order step.
 
     Args:

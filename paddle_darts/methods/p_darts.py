@@ -15,8 +15,7 @@ from paddle.nn import functional as F
 
 from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import AnyGenotype
-from paddle_darts.methods.base import MethodOptions
-from paddle_darts.methods.gradient import GradientMethod, parameter
+from paddle_darts.methods.gradient import GradientMethod, GradientOptions, parameter
 from paddle_darts.methods.parts.progressive import (
     derivation,
     drop_weakest,
@@ -30,7 +29,7 @@ from paddle_darts.nn.schedules import cosine, warm_up
 
 
 @dataclass
-class PDartsOptions(MethodOptions):
+class PDartsOptions(GradientOptions):
     """Settings of P-DARTS; ``epochs`` counts those of one stage.
 
     Args:

@@ -42,8 +42,10 @@ def train(method: SearchMethod, epoch: int, steps: Iterable[int]) -> None:
 
 def search(method: SearchMethod, epochs: Iterable[int], steps: int = 2) -> None:
     for epoch in epochs:
+        paddle.seed(epoch)  # initial weights of whatever begins here
         method.begin_epoch(epoch)
         train(method, epoch, range(steps))
+        method.observe(epoch, 1.0, 30.0 + epoch)
         method.end_epoch(epoch)
 
 

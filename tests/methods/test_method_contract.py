@@ -13,9 +13,12 @@ from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import GENOTYPES, parse_genotype
 from paddle_darts.io import rng
 from paddle_darts.io.tensors import load_tensors, save_tensors
-from paddle_darts.methods import METHODS, MethodOptions, get_method, list_methods
-from paddle_darts.networks import build_network
+from paddle_darts.methods import GRADIENT_BASED, METHODS, MethodOptions, get_method, list_methods
+from paddle_darts.methods.sampled import SampledMethod
+from paddle_darts.networks import SupernetSpec, build_network
 
+#: Candidates of sample-based methods are whole cells, with the four nodes of the space.
+SPEC_4 = SupernetSpec(init_channels=2, layers=2, num_classes=3)
 #: Settings that make the schedule of a method fit into EPOCHS, and with which it takes other paths through its code.
 STAGED = {"add_layers": [0, 1], "add_width": [0, 0], "dropout_rate": [0.2, 0.4], "num_to_drop": [3]}
 VARIANTS = {
@@ -49,6 +52,9 @@ VARIANTS = {
         {"dss_max_ops": 7, "dss_freq": 1, "gumbel": True, "rdss_prob": 0.5, "arch_start_epoch": 1},
     ),
     "gdas": ({},),
+    "random_search": ({"spec": SPEC_4},),
+    "regularized_evolution": ({"spec": SPEC_4, "population_size": 2, "sample_size": 2},),
+    "simulated_annealing": ({"spec": SPEC_4},),
 }
 #: The same in the space of NAS-Bench-201.
 VARIANTS_201 = {
@@ -82,7 +88,7 @@ def case_name(value):
     if isinstance(value, str):
         return value
     names = [name for name in value if name != "spec"]
-    return ("201: " if "spec" in value else "") + (",".join(names) or "default")
+    return ("201: " if value.get("spec") is SPEC_201 else "") + (",".join(names) or "default")
 
 
 def test_registry():
@@ -118,8 +124,9 @@ def test_what_the_engine_asks_for(name, options):
         mix = method.mixture()
         assert method.supernet(batch(3).images, mix)[0].shape == [6, 3]
     spec = method.supernet.spec
-    edges = 6 if spec.space == "nas_bench_201" else 5
-    assert len(mix) == len(spec.kinds) and all(m.ops.shape == [edges, ops] for m in mix)
+    edges = spec.num_edges
+    assert len(mix) == (0 if isinstance(method, SampledMethod) else len(spec.kinds))
+    assert all(m.ops.shape == [edges, ops] for m in mix)
 
     probabilities = method.probabilities()
     assert set(probabilities) == set(GENOTYPES[spec.space].kinds) == set(spec.kinds)
@@ -127,7 +134,8 @@ def test_what_the_engine_asks_for(name, options):
         assert table.shape == (edges, ops) and table.dtype == np.float32
         assert (table >= 0).all() and (table <= 1).all()
     found = method.derive()
-    assert isinstance(found, GENOTYPES[spec.space]) and max(link.target for link in found.links(found.kinds[0])) == 3
+    assert isinstance(found, GENOTYPES[spec.space]) and found.space == spec.space
+    assert max(link.target for link in found.links(found.kinds[0])) == spec.steps + found.inputs - 1
     assert not found.contains_none or spec.every_edge or options.get("derive") == "with_none"
     assert parse_genotype(str(found)) == found
     assert build_network(found, 3, 2, 5)(batch(1).images)[0].shape == [6, 3]
@@ -189,7 +197,7 @@ def test_the_seed_decides_everything(name, options):
     assert any(not np.array_equal(table, other.probabilities()[kind]) for kind, table in one.probabilities().items())
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [method.name for method in GRADIENT_BASED])
 def test_an_architecture_that_never_learns_is_told(name, caplog):
     options = {**VARIANTS[name][0], "arch_start_epoch": EPOCHS}
     build(name, **options)
