@@ -18,7 +18,7 @@ from paddle_darts.methods.sampled import SampledMethod
 from paddle_darts.networks import SupernetSpec, build_network
 
 #: Candidates of sample-based methods are whole cells, with the four nodes of the space.
-SPEC_4 = SupernetSpec(init_channels=2, layers=2, num_classes=3)
+SPEC_4 = SupernetSpec(init_channels=2, layers=3, num_classes=3)
 #: Settings that make the schedule of a method fit into EPOCHS, and with which it takes other paths through its code.
 STAGED = {"add_layers": [0, 1], "add_width": [0, 0], "dropout_rate": [0.2, 0.4], "num_to_drop": [3]}
 VARIANTS = {
