@@ -90,9 +90,14 @@ def new_method(spec: SupernetSpec, temperature: float | None) -> GradientMethod:
 
 
 def recorded_state(golden: Golden) -> State:
-    """The weights by official names; those of the generic network are spelled like those of the others."""
+    """The weights by official names."""
     state = recipe_state(golden.meta) if golden.args.get("recipe") else golden.group("param")
-    return {re.sub(r"^_(stem|cells)\b", r"\1", name): value for name, value in state.items() if name != ALPHAS}
+    return {common_name(name): value for name, value in state.items() if name != ALPHAS}
+
+
+def common_name(name: str) -> str:
+    """The generic network hides its stem and its cells behind a `_`; the others do not."""
+    return re.sub(r"^_(stem|cells)\b", r"\1", name)
 
 
 def without_biases(state: State) -> tuple[State, State]:
@@ -168,7 +173,7 @@ def check_mode_gradients(golden: Golden, mode: str, loss: paddle.Tensor, method:
     found = paddle.grad(loss, list(parameters.values()), allow_unused=True)
     by_name = dict(zip(parameters, found, strict=True))
     for key in (key for key in golden.keys(mode) if key.startswith(f"{mode}/grad_")):
-        official = re.sub(r"^_(stem|cells)\b", r"\1", key.removeprefix(f"{mode}/grad_"))
+        official = common_name(key.removeprefix(f"{mode}/grad_"))
         mean = official.removesuffix("1.bias") + "2.running_mean"
         if mean in biases:
             assert method.supernet.searched_cells[0].batch_statistics, f"{key}: no gradient of biases"
@@ -183,5 +188,5 @@ def check_after(golden: Golden, network: SearchNetwork, biases: State) -> None:
     """The running statistics that a pass in training left behind; officially the means hold the biases too."""
     state = network.state_dict()
     for key in golden.keys("after"):
-        official = re.sub(r"^_(stem|cells)\b", r"\1", key.removeprefix("after/"))
+        official = common_name(key.removeprefix("after/"))
         golden.check(key, state[our_name(official)].numpy() + biases.get(official, 0))
