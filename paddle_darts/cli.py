@@ -159,6 +159,15 @@ def query_command(argv: list[str]) -> int:
     return 0
 
 
+def leaderboard_command(argv: list[str]) -> int:
+    """compare search methods in NAS-Bench-201"""
+    from paddle_darts.leaderboard import LeaderboardConfig, carry_out
+
+    lines, status = carry_out(*read_command_line(argv, [LeaderboardConfig], "leaderboard.py", {}))
+    print("\n".join(lines))
+    return status
+
+
 def imagenet_split_command(argv: list[str]) -> int:
     """choose the ImageNet images of a search"""
     import argparse
@@ -198,6 +207,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "visualize": visualize_command,
     "benchmark": benchmark_command,
     "query": query_command,
+    "leaderboard": leaderboard_command,
     "imagenet-split": imagenet_split_command,
 }
 
@@ -226,3 +236,7 @@ def _carry_out(loop: Any, dry: bool, headline: Callable[[Any], str]) -> int:
     print(f"dashboard: visualdl --logdir {result.run_dir / 'vdl'}")
     print(f"next:      {loop.next_command}")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
