@@ -16,7 +16,7 @@ from recorded import RecordedDraws
 from registry import replays
 from replay_ddsas_space import read_config
 
-from paddle_darts.methods import ddsas
+from paddle_darts.methods import ddsas, gradient
 from paddle_darts.methods.ddsas import Ddsas, DdsasOptions
 from paddle_darts.methods.parts.subspace import SPACE_CONFIGS, mixing_weights
 from paddle_darts.networks.official import load_official
@@ -139,6 +139,7 @@ def recorded_norms() -> Iterator[list[float]]:
 
     with (
         mock.patch.object(ddsas, "clip_gradients", recording),
+        mock.patch.object(gradient, "clip_gradients", recording),
         mock.patch.object(optimizers, "clip_gradients", recording),
     ):
         yield norms
