@@ -1,5 +1,6 @@
 """Every recipe in configs/ is valid, and the network it asks for can be built."""
 
+import re
 from dataclasses import fields, replace
 from pathlib import PurePath
 from typing import get_args, get_type_hints
@@ -11,14 +12,19 @@ from paddle_darts.engine.parsing import read_recipe
 from paddle_darts.engine.recipes import search_settings, train_settings
 from paddle_darts.genotypes import entry, list_genotypes
 from paddle_darts.methods import METHODS, get_method
+from paddle_darts.methods.gradient import GradientMethod
 from paddle_darts.networks import SupernetSpec, build_network
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import trainable
 from paddle_darts.resources import find_config, resource_dir
+from paddle_darts.spaces.nas_bench_201 import cells_per_group
 
 ROOT = resource_dir("configs")
 SEARCHES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "search").glob("*.yml"))
+LEADERBOARDS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "leaderboard").glob("*.yml"))
 TRAININGS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "train").glob("*.yml"))
+#: The methods that search in a supernet; for the others there is nothing published to repeat.
+SUPERNET_METHODS = [name for name, method in METHODS.items() if issubclass(method, GradientMethod)]
 #: Classes and channels of the data sets, which are not loaded here.
 CLASSES = {
     "cifar10": (10, 3),
@@ -41,7 +47,7 @@ def check_types(settings):
 
 def test_all_files_belong_to_a_tool():
     every = {path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*") if path.is_file()}
-    assert every == {*SEARCHES, *TRAININGS}
+    assert every == {*SEARCHES, *TRAININGS, *LEADERBOARDS}
     assert "search/quickstart.yml" in every and "train/quickstart.yml" in every
 
 
@@ -57,7 +63,7 @@ def test_search_recipes(recipe):
     assert isinstance(options, get_method(config.method).options_class)
     assert config.dataset in DATASETS
     assert config.retrain is None or find_config(config.retrain) is not None
-    assert belongs_to(recipe, config.method, config.dataset)
+    assert belongs_to(recipe, config.method, config.dataset, config.space)
 
     classes, channels = CLASSES[config.dataset]
     shape = {f.name: getattr(config, f.name) for f in fields(SupernetSpec) if hasattr(config, f.name)}
@@ -69,12 +75,18 @@ def test_search_recipes(recipe):
     assert len(method.supernet.cells) == config.layers
 
 
-def belongs_to(recipe, method, dataset):
-    """Whether the file is named after what is in it: <method>_<dataset>, with a variant between or behind."""
+def belongs_to(recipe, method, dataset, space):
+    """Whether the file is named after what is in it: <method>_<space>_<dataset>, with a variant between or behind.
+
+    The space is left out where it is that of DARTS.
+    """
     name = PurePath(recipe).stem
     if name.startswith("quickstart"):
-        return dataset == "digits" and name == ("quickstart" if method == "darts" else f"quickstart_{method}")
-    return name.startswith(f"{method}_") and dataset in name.removeprefix(f"{method}_").split("_")
+        variant = space if method == "darts" and space != "darts" else method
+        return dataset == "digits" and name == ("quickstart" if variant == "darts" else f"quickstart_{variant}")
+    if not name.startswith(f"{method}_") or ("nas_bench_201" in name) != (space == "nas_bench_201"):
+        return False
+    return dataset in name.removeprefix(f"{method}_").split("_")
 
 
 @pytest.mark.parametrize("recipe", TRAININGS)
@@ -119,13 +131,18 @@ def test_every_genotype_has_an_imagenet_recipe(name):
     assert (config.label_smooth, config.drop_path_prob) == (0.1, 0)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_has_a_recipe_and_a_quick_start(method):
-    assert f"search/{method}_cifar10.yml" in SEARCHES
+@pytest.mark.parametrize("method", SUPERNET_METHODS)
+def test_every_method_has_recipes_and_a_quick_start(method):
+    for name in (f"{method}_cifar10", f"{method}_nas_bench_201_cifar10"):
+        assert f"search/{name}.yml" in SEARCHES
     assert ("search/quickstart.yml" if method == "darts" else f"search/quickstart_{method}.yml") in SEARCHES
 
 
-@pytest.mark.parametrize("recipe", [name for name in SEARCHES if "cifar10." in name or "cifar10_" in name])
+#: The CIFAR-10 recipes of the papers' own space.
+DARTS_SPACE = [name for name in SEARCHES if "cifar10" in re.split("[_.]", name) and "nas_bench_201" not in name]
+
+
+@pytest.mark.parametrize("recipe", DARTS_SPACE)
 def test_defaults_of_a_method_are_its_recipe(recipe):
     """Whoever leaves the recipes aside, as from Python, gets the published settings of the method all the same."""
     config, options = search_settings({"config": recipe})
@@ -134,8 +151,8 @@ def test_defaults_of_a_method_are_its_recipe(recipe):
     assert replace(options, **{f: getattr(plain, f) for f in varied if hasattr(plain, f)}) == plain
 
 
-def search_of(method, dataset):
-    config, options = search_settings({"method": method, "dataset": dataset})
+def search_of(method, dataset, **settings):
+    config, options = search_settings({"method": method, "dataset": dataset, **settings})
     return {**vars(config), **vars(options)}
 
 
@@ -192,6 +209,86 @@ def test_published_searches(method, dataset):
     found = search_of(method, dataset)
     expected = PUBLISHED[method, dataset]
     assert {name: found[name] for name in expected} == expected
+
+
+#: What all searches in the space of the benchmark have, and what those on the parts of NATS-Bench have besides.
+SPACE_201 = {
+    "space": "nas_bench_201", "dataset": "cifar10", "init_channels": 16, "steps": 3, "multiplier": 1, "affine": False,
+    "arch_learning_rate": 3e-4, "momentum": 0.9,
+}  # fmt: skip
+NATS = {
+    "split": "nats", "mean": [0.49137255, 0.48235294, 0.44666667], "std": [0.24705882, 0.24352941, 0.26156863],
+}  # fmt: skip
+AUTODL = {
+    **SPACE_201, **NATS, "layers": 17, "batch_size": 64, "learning_rate": 0.025, "learning_rate_min": 0.001,
+    "nesterov": True, "weight_decay": 5e-4, "arch_weight_decay": 1e-3, "arch_start_epoch": 0,
+    "track_running_stats": False, "max_skip_connect": None,
+}  # fmt: skip
+DR_NAS_201 = {
+    **SPACE_201, "split": None, "train_portion": 0.5, "mean": None, "layers": 17, "epochs": 100, "batch_size": 64,
+    "learning_rate": 0.025, "learning_rate_min": 0.001, "nesterov": False, "weight_decay": 3e-4, "grad_clip": 5,
+    "clip_with_arch": True, "reg_type": "l2", "reg_scale": 1e-3, "arch_weight_decay": 0, "track_running_stats": True,
+}  # fmt: skip
+#: What the authors of a method, or of the benchmark, run in its space.
+PUBLISHED_201 = {
+    "darts": {**AUTODL, "epochs": 100, "grad_clip": 0, "unrolled": False},
+    "gdas": {**AUTODL, "epochs": 250, "grad_clip": 5, "tau_max": 10, "tau_min": 0.1},
+    "dr_nas": {**DR_NAS_201, "ks": [1], "keeps": [5], "arch_start_epoch": 0},
+    "dr_nas_progressive": {**DR_NAS_201, "ks": [4, 2], "keeps": [5, 3], "stage_epochs": [], "arch_start_epoch": 10},
+}
+#: Where nothing is published the settings on CIFAR-10 in the space of DARTS hold, but for these.
+OURS_201 = {
+    "pc_darts": {"layers": 17},
+    "p_darts": {"num_to_drop": [2, 1]},
+    "fair_darts": {"layers": 17, "fallback": "darts"},
+    "sgas": {"layers": 17, "decision_freq": 7},
+    "ddsas": {"layers": 17, "dss_max_ops": 12},
+}
+#: Settings that the space decides.
+OF_THE_SPACE = {"space", "steps", "multiplier", "stem_multiplier", "track_running_stats"}
+
+
+def test_every_method_is_published_in_nas_bench_201_or_ours():
+    assert {*PUBLISHED_201, *OURS_201} == {*SUPERNET_METHODS, "dr_nas_progressive"}
+
+
+@pytest.mark.parametrize("name", PUBLISHED_201)
+def test_published_searches_in_nas_bench_201(name):
+    config, options = search_settings({"config": f"search/{name}_nas_bench_201_cifar10.yml"})
+    found, expected = {**vars(config), **vars(options)}, PUBLISHED_201[name]
+    assert {key: found[key] for key in expected} == expected
+    if name in METHODS:
+        assert search_of(name, "cifar10", space="nas_bench_201") == found
+
+
+@pytest.mark.parametrize("method", OURS_201)
+def test_our_searches_in_nas_bench_201(method):
+    """Not one setting was chosen by what it gives."""
+    found, plain = search_of(method, "cifar10", space="nas_bench_201"), search_of(method, "cifar10")
+    differing = {key: value for key, value in found.items() if value != plain[key] and key not in OF_THE_SPACE}
+    assert differing == {**OURS_201[method], **NATS}
+    assert found["track_running_stats"] is False and found["layers"] + max(found.get("add_layers", [0])) == 17
+
+
+@pytest.mark.parametrize("method", SUPERNET_METHODS)
+@pytest.mark.parametrize("dataset", ["cifar100", "imagenet16-120", "digits"])
+def test_other_data_take_the_recipe_without_what_is_said_of_its_images(method, dataset):
+    found, plain = (search_of(method, data, space="nas_bench_201") for data in (dataset, "cifar10"))
+    assert {key: found[key] for key in found if found[key] != plain[key]} == {
+        "dataset": dataset,
+        **{key: None for key in NATS if plain[key] is not None},
+    }
+
+
+def test_stages_in_nas_bench_201():
+    """P-DARTS: 1, 3 and 5 cells per group over 5, 3 and 2 operations. SGAS: six decisions, and 5 epochs after them."""
+    found = search_of("p_darts", "cifar10", space="nas_bench_201")
+    layers = [found["layers"] + more for more in found["add_layers"]]
+    assert [cells_per_group(count) for count in layers] == [1, 3, 5]
+    assert [5 - sum(found["num_to_drop"][:stage]) for stage in range(3)] == [5, 3, 2]
+    found = search_of("sgas", "cifar10", space="nas_bench_201")
+    last = found["warmup_dec_epoch"] + 5 * found["decision_freq"]
+    assert (last, found["epochs"]) == (44, 50)
 
 
 @pytest.mark.parametrize(
