@@ -120,6 +120,7 @@ class TrainConfig(RunSettings, DataSettings):
 
     Args:
         arch: genotype: a registered name, a file, a run directory or the printed text.
+        split: nats: train, validate and test on the parts of NATS-Bench (default: all training and test images).
         epochs: passes over the training images.
         batch_size: images per step.
         init_channels: channels of the first cells (default: 36; NAS-Bench-201: 16).
@@ -146,6 +147,7 @@ class TrainConfig(RunSettings, DataSettings):
     """
 
     arch: str | None = None
+    split: Literal["nats"] | None = None
     epochs: int = 600
     batch_size: int = 96
     init_channels: int | None = None

@@ -14,7 +14,7 @@ import paddle
 from paddle_darts.analysis.complexity import count_parameters
 from paddle_darts.analysis.looks import cell_title
 from paddle_darts.analysis.nats import read_table, true_accuracy
-from paddle_darts.data import BatchStream, DataBundle, split_search
+from paddle_darts.data import BatchStream, DataBundle, nats_split, split_search
 from paddle_darts.engine.batches import Evaluation, augmentation, evaluate_batches, to_device
 from paddle_darts.engine.callbacks import Callback
 from paddle_darts.engine.commands import command
@@ -234,8 +234,10 @@ class SearchController(Loop):
 
     @property
     def next_command(self) -> str:
-        """The command that trains what was found on the same data."""
+        """The command that trains what was found on the same data, without the images that the search validated on
+        where they are some of the test images."""
         config = self.config
+        tested = config["split"] == "nats" and nats_split(self.bundle.name).of == "test"
         dataset = None if config["retrain"] else config["dataset"]
         return command(
             "train",
@@ -244,6 +246,7 @@ class SearchController(Loop):
             dataset=dataset,
             data=self.bundle.whole or config["data"],
             image_size=config["image_size"],
+            split="nats" if tested else None,
             stem=config["stem"] if config["stem"] != "cifar" and not config["retrain"] else None,
         )
 

@@ -20,6 +20,7 @@ from paddle_darts.engine.config import EvaluateConfig, TrainConfig
 from paddle_darts.engine.parsing import typed
 from paddle_darts.engine.recipes import evaluate_settings
 from paddle_darts.engine.rundir import RunDirectory
+from paddle_darts.engine.setup import training_data
 from paddle_darts.engine.trainer import build_from_config
 from paddle_darts.errors import RunError
 from paddle_darts.genotypes import genotype
@@ -65,7 +66,8 @@ def evaluate_run(config: EvaluateConfig) -> EvaluationResult:
         raise RunError(f"{config.run} is a search; train its genotype first: {command('train', arch=config.run)}")
     (settings,) = typed([TrainConfig], stored, str(run_dir.path / "config.yaml"))
     groups, _ = load_checkpoint(run_dir.checkpoints, config.checkpoint)
-    bundle = load_dataset(settings.dataset, config.data or settings.data, image_size=settings.image_size)
+    whole = load_dataset(settings.dataset, config.data or settings.data, image_size=settings.image_size)
+    bundle = training_data(settings, whole)
     network = build_from_config(settings, genotype(run_dir.path), bundle)
     copy_into(network.state_dict(), groups["weights"])
     network.eval()

@@ -25,9 +25,9 @@ def rehearse(config: SearchConfig, options: MethodOptions) -> list[dict[str, Any
 
     A row holds ``epoch``, ``stage``, ``lr``, ``batch_size``, ``cells`` (of the supernet), ``arch`` (whether the
     architecture learns) and what the method tells about itself, as they are during the epoch. Decisions fall on the
-    initial architecture parameters: when they fall is that of a real search, what is decided is not. The supernet is as
-    narrow as the method allows, so whether ``init_channels`` suits the method is not found out; ConfigError for other
-    settings with which the search would not run.
+    initial architecture parameters, and candidates that are trained one by one all score 0: when they fall is that of
+    a real search, what is decided is not. The networks are as narrow as the method allows, so whether ``init_channels``
+    suits the method is not found out; ConfigError for other settings with which the search would not run.
     """
     for channels in (narrow for narrow in _CHANNELS if narrow < config.init_channels):
         with contextlib.suppress(ConfigError):
@@ -37,7 +37,7 @@ def rehearse(config: SearchConfig, options: MethodOptions) -> list[dict[str, Any
 
 def _go_through(config: SearchConfig, options: MethodOptions, channels: int) -> list[dict[str, Any]]:
     method_class = get_method(config.method)
-    shape = {name: getattr(config, name) for name in ("layers", "steps", "multiplier", "stem_multiplier")}
+    shape = {name: getattr(config, name) for name in ("space", "layers", "steps", "multiplier", "stem_multiplier")}
     shape["stem"] = config.stem or "cifar"
     epochs = method_class.total_epochs(options, config.epochs)
     spec = SupernetSpec(init_channels=channels, **shape)
@@ -54,6 +54,7 @@ def _go_through(config: SearchConfig, options: MethodOptions, channels: int) -> 
             "arch": bool(getattr(method, "learns_architecture", True)),
         }
         rows.append({**row, **method.facts()})
+        method.observe(epoch, 0.0, 0.0)
         method.end_epoch(epoch)
     return rows
 

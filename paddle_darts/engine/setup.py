@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from paddle_darts.data import DataBundle, load_dataset
+from paddle_darts.data import DataBundle, load_dataset, nats_bundle
 from paddle_darts.engine import environment
 from paddle_darts.engine.batches import normalisation
 from paddle_darts.engine.config import SearchConfig, TrainConfig
@@ -46,6 +46,11 @@ def set_up(
     seed_everything(config.seed)
     stream = {"mean": mean, "std": std, "seed": config.seed}
     return Setup(stored, environment.describe(device), run_dir, bundle, stream)
+
+
+def training_data(config: TrainConfig, bundle: DataBundle) -> DataBundle:
+    """The parts of the data that a training and its evaluation use."""
+    return bundle if config.split is None else nats_bundle(bundle)
 
 
 def stem_of(config: SearchConfig | TrainConfig, bundle: DataBundle) -> str:

@@ -22,7 +22,7 @@ from paddle_darts.engine.config import TrainConfig
 from paddle_darts.engine.loop import Loop
 from paddle_darts.engine.meter import StepLosses
 from paddle_darts.engine.recipes import complete, train_settings
-from paddle_darts.engine.setup import set_up, stem_of
+from paddle_darts.engine.setup import set_up, stem_of, training_data
 from paddle_darts.genotypes import (
     AnyGenotype,
     NetworkOptions,
@@ -75,7 +75,7 @@ class Trainer(Loop):
         further = {"arch": arch_setting(self.genotype)}
         setup = set_up(config, "train", arch_label(config.arch), further, bundle)
         super().__init__(setup.config, setup.environment, setup.run_dir, config.epochs, callbacks)
-        self.settings, self.bundle = config, setup.bundle
+        self.settings, self.bundle = config, training_data(config, setup.bundle)
         self.best_key = "valid_top1" if self.bundle.valid is not None else "test_top1"
         self.network = build_from_config(config, self.genotype, self.bundle)
         self.network.random = RandomSource(config.seed)

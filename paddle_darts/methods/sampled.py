@@ -6,6 +6,8 @@ are the reference that weight sharing has to beat under the same budget.
 
 from __future__ import annotations
 
+import logging
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,10 +27,12 @@ from paddle_darts.networks import CellMix, SupernetSpec, build_network
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import copy_into, trainable
 from paddle_darts.nn.losses import cross_entropy
-from paddle_darts.nn.optimizers import sgd
+from paddle_darts.nn.optimizers import global_norm, sgd
 from paddle_darts.nn.schedules import cosine
 from paddle_darts.search_space import DartsCellSpace, NB201Space, SearchSpaceBase
 from paddle_darts.spaces import get_space
+
+log = logging.getLogger(__name__)
 
 #: The cells of a skeleton as tokens.
 VIEWS: dict[str, type[SearchSpaceBase]] = {"darts": DartsCellSpace, "nas_bench_201": NB201Space}
@@ -60,6 +64,10 @@ class Candidate(nn.Layer):
         sizes = {"num_classes": spec.num_classes, "init_channels": spec.init_channels, "layers": spec.layers}
         self.network = build_network(genotype, **sizes, in_channels=spec.in_channels, stem=spec.stem)
 
+    @property
+    def cells(self) -> nn.LayerList:
+        return self.network.cells
+
     def forward(self, x: paddle.Tensor, mix: Sequence[CellMix] = ()) -> tuple[paddle.Tensor, dict]:
         """Logits [B, classes] of images [B, C, H, W], and no features."""
         return self.network(x)[0], {}
@@ -70,6 +78,9 @@ class SampledMethod(SearchMethod):
 
     A candidate takes ``candidate_epochs`` epochs of the search. Its score is the top-1 accuracy on the validation half
     after the last of them, as a share of 1. Cells through which nothing passes are not proposed.
+
+    A candidate that diverges (its loss or its gradient is no finite number) is scored 0, and the search goes on with
+    the next one. Until then it counts as a network that knows nothing: its weights are zeros, its loss log(classes).
     """
 
     options_class = SampledOptions
@@ -106,7 +117,7 @@ class SampledMethod(SearchMethod):
     def _build(self, tokens: list[int]) -> None:
         """A fresh network for the candidate, and its optimizer."""
         o = self.options
-        self.tokens = tokens
+        self.tokens, self.diverged = tokens, False
         self.supernet = Candidate(self.candidate, self.spec)
         self.weights = trainable(self.supernet)
         self.weight_optimizer = sgd(self.weights, o.learning_rate, o.momentum, o.weight_decay, o.nesterov)
@@ -127,14 +138,41 @@ class SampledMethod(SearchMethod):
 
     def step(self, train: Batch, valid: Batch) -> StepResult:
         """One update of the candidate's weights; the validation batch is not looked at."""
+        result = None if self.diverged else self._train_on(train)
+        return result or self._ignorance(train)
+
+    def _train_on(self, train: Batch) -> StepResult | None:
+        """The update; None, and no update, when the candidate turns out to have diverged."""
         logits, _ = self.supernet(train.images)
         loss = cross_entropy(logits, train.labels)
-        self.weight_optimizer.step(gradients_or_none(loss, list(self.weights.values())), self.options.grad_clip)
+        gradients = gradients_or_none(loss, list(self.weights.values()))
+        norm = float(global_norm([g for g in gradients if g is not None]))
+        if not math.isfinite(float(loss)) or not math.isfinite(norm):
+            self._give_up(f"the training loss {float(loss)} and a gradient of norm {norm}")
+            return None
+        self.weight_optimizer.step(gradients, self.options.grad_clip)
         return StepResult(float(loss), logits.detach())
 
+    def _ignorance(self, train: Batch) -> StepResult:
+        """What a network reports that takes all classes for equally likely."""
+        classes = self.spec.num_classes
+        return StepResult(math.log(classes), paddle.zeros([train.labels.shape[0], classes]))
+
+    def _give_up(self, why: str) -> None:
+        self.diverged = True
+        log.warning(
+            "candidate %s has %s in epoch %d: it diverged, is scored 0 and trained no further (learning_rate is %g)",
+            *(self.candidate, why, self.epoch, self.options.learning_rate),
+        )
+        # a checkpoint must not hold what is not a number
+        for tensor in (*self.supernet.state_dict().values(), *self.weight_optimizer.state_dict().values()):
+            tensor.set_value(paddle.zeros_like(tensor))
+
     def observe(self, epoch: int, loss: float, top1: float) -> None:
+        if not self.diverged and not math.isfinite(loss):
+            self._give_up(f"the validation loss {loss}")
         if (epoch + 1) % self.options.candidate_epochs == 0:
-            self.controller.update(self.tokens, top1 / 100)
+            self.controller.update(self.tokens, 0.0 if self.diverged else top1 / 100)
 
     def mixture(self) -> list[CellMix]:
         return []
@@ -151,7 +189,10 @@ class SampledMethod(SearchMethod):
         if not fit:
             few = "" if max_skips is None else f" with at most {max_skips} skip connections"
             raise GenotypeError(f"no candidate{few} has been scored yet")
-        return max(fit, key=lambda one: one[1])[0]
+        best, score = max(fit, key=lambda one: one[1])
+        if score <= 0:
+            raise GenotypeError(f"none of the {len(fit)} candidates so far has a score above 0")
+        return best
 
     def probabilities(self) -> dict[str, np.ndarray]:
         """How often the best tenth of the candidates has each operation on each edge."""
@@ -172,7 +213,8 @@ class SampledMethod(SearchMethod):
         return genotype_of(strengths, self.spec)
 
     def facts(self) -> dict[str, Any]:
-        return {"candidate": str(self.candidate), "candidates": len(self.controller.history)}
+        given_up = {"diverged": True} if self.diverged else {}
+        return {"candidate": str(self.candidate), "candidates": len(self.controller.history), **given_up}
 
     # ---- checkpoints
     def tensors(self) -> dict[str, dict[str, paddle.Tensor]]:
@@ -186,7 +228,8 @@ class SampledMethod(SearchMethod):
         self.weight_optimizer.load_state_dict(groups["optimizer_weights"])
 
     def state(self) -> dict[str, Any]:
-        own = {"controller": self.controller.state_dict(), "trial": self.trial, "tokens": self.tokens}
+        own = {"controller": self.controller.state_dict(), "trial": self.trial}
+        own |= {"tokens": self.tokens, "diverged": self.diverged}
         return {**super().state(), **own}
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -195,3 +238,4 @@ class SampledMethod(SearchMethod):
         if (state["trial"], state["tokens"]) != (self.trial, self.tokens):
             self.trial = state["trial"]
             self._build(state["tokens"])
+        self.diverged = state.get("diverged", False)
