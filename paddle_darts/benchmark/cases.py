@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from itertools import count
 from typing import Any
 
 import numpy as np
 import paddle
 
+from paddle_darts.benchmark.checks import knows_second_order
 from paddle_darts.benchmark.config import BenchmarkConfig
 from paddle_darts.benchmark.side import Step
 from paddle_darts.data import ArrayDataset, Augmentation, BatchStream, DataBundle
 from paddle_darts.data.bundle import default_augmentation
 from paddle_darts.data.cifar import MEAN, STD
 from paddle_darts.engine import TrainConfig, Trainer
+from paddle_darts.engine.recipes import search_settings
 from paddle_darts.errors import ConfigError
+from paddle_darts.genotypes import NasBench201Genotype, genotype
 from paddle_darts.methods import Batch, SearchMethod, get_method
 from paddle_darts.methods.parts.bilevel import gradients_or_none
 from paddle_darts.networks import SupernetSpec
@@ -24,6 +26,8 @@ from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.losses import cross_entropy
 
 CLASSES, EPOCHS, DROP_PATH, CUTOUT = 10, 50, 0.2, 16
+#: The data set whose recipes the methods follow.
+RECIPES = "cifar10"
 #: Batches per repetition of `data`: one alone is too short for the clock.
 DATA_BATCHES = 50
 
@@ -47,11 +51,7 @@ def search_step(config: BenchmarkConfig) -> Step:
 
 def arch_step(config: BenchmarkConfig) -> Step:
     """Gradient and update of the alphas; the momentum of the weights is there, as after any step of a search."""
-    options_class = get_method(config.method).options_class
-    unrolled = any(f.name == "unrolled" for f in fields(options_class))
-    method = _method(config, {"unrolled": True} if unrolled else {})
-    if not hasattr(method, "arch_gradient"):
-        raise ConfigError(f"the method {config.method} has no architecture step of its own; use search-step")
+    method = _method(config, {"unrolled": config.unrolled} if knows_second_order(config.method) else {})
     train, valid = _batch(config, 0), _batch(config, 1)
     optimizer = method.weight_optimizer
     optimizer.step([paddle.zeros_like(p) for p in optimizer.parameters])
@@ -65,18 +65,20 @@ def arch_step(config: BenchmarkConfig) -> Step:
 
 
 def train_step(config: BenchmarkConfig) -> Step:
-    """The step of the trainer itself, at the drop path of the last epoch."""
+    """The step of the trainer itself, with auxiliary head and the drop path of the last epoch if there are such."""
+    has_both = not isinstance(genotype(config.arch), NasBench201Genotype)
     settings = TrainConfig(
         arch=config.arch,
         batch_size=config.batch_size,
         init_channels=config.channels or 0,
         layers=config.layers or 0,
-        auxiliary=True,
+        auxiliary=has_both,
         device=config.device,
     )
     trainer = Trainer(settings, bundle=_bundle(config, config.batch_size), callbacks=[])
     trainer.begin_epoch(0)
-    trainer.network.drop_path_prob = DROP_PATH
+    if has_both:
+        trainer.network.drop_path_prob = DROP_PATH
     batch = trainer.batch_at(0, 0)
     return Step(lambda: trainer.train_step(batch), config.batch_size)
 
@@ -109,7 +111,10 @@ BUILDERS: dict[str, Callable[[BenchmarkConfig], Step]] = {
 
 
 def _method(config: BenchmarkConfig, options: dict[str, Any]) -> SearchMethod:
-    """The method in training mode, in the epoch that is asked for: stages entered, decisions taken, nothing learned."""
+    """The method in training mode, in the epoch that is asked for: stages entered, decisions taken, nothing learned.
+
+    Its settings are those of its recipe for the search space; ``options`` go over them.
+    """
     cls = get_method(config.method)
     spec = SupernetSpec(
         space=config.space,
@@ -117,7 +122,7 @@ def _method(config: BenchmarkConfig, options: dict[str, Any]) -> SearchMethod:
         init_channels=config.channels or 0,
         layers=config.layers or 0,
     )
-    chosen = cls.options_class(**options)
+    _, chosen = search_settings({"method": config.method, "space": config.space, "dataset": RECIPES, **options})
     epochs = cls.total_epochs(chosen, EPOCHS)
     if config.epoch >= epochs:
         raise ConfigError(f"a search with {config.method} has the epochs 0 to {epochs - 1} here, got {config.epoch}")

@@ -6,20 +6,34 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 
+class Sizes(NamedTuple):
+    """Images per step, channels of the first cells, and cells."""
+
+    batch_size: int
+    channels: int
+    layers: int
+
+
+#: By search space. Those of NAS-Bench-201 have one cell per group (3N + 2 layers with N = 1).
+SUPERNET = {"darts": Sizes(16, 16, 8), "nas_bench_201": Sizes(64, 16, 5)}
+NETWORK = {"darts": Sizes(16, 36, 20), "nas_bench_201": Sizes(64, 16, 17)}
+
+
 class Case(NamedTuple):
-    """One thing to time: what it does, and its sizes where none are given."""
+    """One thing to time: what it does, and by search space its sizes where none are given."""
 
     about: str
-    channels: int = 16
-    layers: int = 8
+    sizes: dict[str, Sizes]
     has_peer: bool = True
 
 
 CASES: dict[str, Case] = {
-    "search-step": Case("forward and backward of the supernet, gradients of weights and alphas, no optimizer"),
-    "arch-step": Case("one update of the alphas, at second order where the method has it"),
-    "train-step": Case("one training step of a genotype: auxiliary loss, drop path, clipping, SGD", 36, 20),
-    "data": Case("augmented images out of the data pipeline", has_peer=False),
+    "search-step": Case(
+        "forward and backward of the supernet, gradients of weights and alphas, no optimizer", SUPERNET
+    ),
+    "arch-step": Case("one update of the alphas, at second order where the method has it", SUPERNET),
+    "train-step": Case("one training step of a genotype with all that its recipe has, and SGD", NETWORK),
+    "data": Case("augmented images out of the data pipeline", SUPERNET, has_peer=False),
 }
 SWEEP = "sweep"
 SWEEP_ABOUT = "search-step over batch size, channels, layers and threads; writes the numbers and a plot"
@@ -36,10 +50,10 @@ class Measured:
     Args:
         method: search method.
         epoch: epoch of the search whose steps are measured, for methods that shrink, grow or decide.
-        space: search space.
-        batch_size: images per step.
-        channels: channels of the first cells (default: 16, for train-step 36).
-        layers: cells of the network (default: 8, for train-step 20).
+        space: search space; for train-step that of the genotype.
+        batch_size: images per step (default: 16; NAS-Bench-201: 64).
+        channels: channels of the first cells (default: 16, for train-step 36; NAS-Bench-201: 16).
+        layers: cells of the network (default: 8, for train-step 20; NAS-Bench-201: 5 and 17, with residual blocks).
         image_size: pixels.
         device: cpu, gpu or gpu:N.
         threads: CPU threads of every contestant (default: as many as there are cores).
@@ -51,7 +65,7 @@ class Measured:
     method: str = "darts"
     epoch: int = 0
     space: str = "darts"
-    batch_size: int = 16
+    batch_size: int | None = None
     channels: int | None = None
     layers: int | None = None
     image_size: int = 32
@@ -68,12 +82,14 @@ class BenchmarkConfig(Measured):
 
     Args:
         arch: genotype of train-step: a registered name, a file, a run directory or the printed text.
+        unrolled: second order in arch-step (default: where the method has it).
         kernels: on, or off to measure Paddle's own operators.
         peer: torch, to measure the PyTorch program in turns with ours.
         json: file to write everything to.
     """
 
     arch: str = "DARTS_V2"
+    unrolled: bool | None = None
     kernels: Literal["on", "off"] = "on"
     peer: Literal["torch"] | None = None
     json: str | None = None
@@ -81,7 +97,7 @@ class BenchmarkConfig(Measured):
 
 @dataclass
 class SweepConfig(Measured):
-    """Settings of a sweep; the sizes that do not vary are those of the point in the middle.
+    """Settings of a sweep in the space darts; the sizes that do not vary are those of the point in the middle.
 
     Args:
         time_limit: stop repeating after so many seconds of a contestant, though not before three repeats.

@@ -76,6 +76,7 @@ class Result:
         document: dict[str, Any] = {"case": self.case, "method": c.method, "epoch": c.epoch, "space": c.space}
         document |= sizes
         document |= {"arch": c.arch} if self.case == "train-step" else {}
+        document |= {"unrolled": c.unrolled} if self.case == "arch-step" else {}
         document |= {"device": c.device, "warmup": c.warmup, **asdict(self.ours)}
         if self.peer:
             document["peer"] = {"name": c.peer, **asdict(self.peer)}
@@ -87,6 +88,7 @@ class Result:
         """The table for the terminal."""
         c = self.config
         at = f" in epoch {c.epoch}" if c.epoch else ""
+        at += "" if c.unrolled is None else f" of {'second' if c.unrolled else 'first'} order"
         what = {"train-step": c.arch, "data": "random pictures"}.get(
             self.case, f"method {c.method}{at}, space {c.space}"
         )

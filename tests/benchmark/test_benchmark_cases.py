@@ -12,9 +12,11 @@ from paddle_darts.benchmark import cases as our_cases
 from paddle_darts.benchmark.config import BenchmarkConfig
 from paddle_darts.benchmark.opcalls import count_op_calls
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods import METHODS
+from paddle_darts.methods import GRADIENT_BASED
 
-TINY = BenchmarkConfig(batch_size=2, channels=2, layers=2, image_size=8, threads=1)
+TINY = BenchmarkConfig(batch_size=2, channels=2, layers=2, image_size=8, threads=1, unrolled=True)
+TINY_201 = replace(TINY, space="nas_bench_201", layers=5)
+CELL = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|nor_conv_1x1~1|nor_conv_3x3~2|"
 
 
 def test_every_case_has_a_builder():
@@ -29,9 +31,10 @@ def built_method(monkeypatch, case, config):
     return our_cases.BUILDERS[case](config), built[0]
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_search_step_of_every_method(name, monkeypatch):
-    step, method = built_method(monkeypatch, "search-step", replace(TINY, method=name, channels=24))
+@pytest.mark.parametrize("config", [TINY, TINY_201], ids=["darts", "nas_bench_201"])
+@pytest.mark.parametrize("name", [method.name for method in GRADIENT_BASED])
+def test_search_step_of_every_method(name, config, monkeypatch):
+    step, method = built_method(monkeypatch, "search-step", replace(config, method=name, channels=24))
     assert step.images == 2
     before = [t.numpy() for t in (*method.weights.values(), *method.arch.values())]
     assert np.isfinite(step.run())
@@ -52,7 +55,10 @@ def test_an_epoch_beyond_the_search():
         our_cases.search_step(replace(TINY, epoch=50))
 
 
-def test_search_step_gives_all_gradients(monkeypatch):
+@pytest.mark.parametrize(
+    "config, shapes", [(replace(TINY, layers=3), [[14, 8]] * 2), (TINY_201, [[6, 5]])], ids=["darts", "nas_bench_201"]
+)
+def test_search_step_gives_all_gradients(config, shapes, monkeypatch):
     asked = {}
     real = our_cases.gradients_or_none
 
@@ -61,17 +67,19 @@ def test_search_step_gives_all_gradients(monkeypatch):
         return asked["found"]
 
     monkeypatch.setattr(our_cases, "gradients_or_none", recorded)
-    our_cases.search_step(replace(TINY, layers=3)).run()
+    our_cases.search_step(config).run()
     found = asked["found"]
-    assert [g.shape for g in found[-2:]] == [[14, 8], [14, 8]] and len(found) > 100
+    assert [list(g.shape) for g in found[-len(shapes) :]] == shapes and len(found) > 50
     assert float(found[-1].abs().sum()) > 0 and float(found[0].abs().sum()) > 0
 
 
-def test_arch_step_is_of_second_order_and_moves_the_alphas(monkeypatch):
-    step, method = built_method(monkeypatch, "arch-step", replace(TINY, layers=3))
+@pytest.mark.parametrize("unrolled", [True, False])
+@pytest.mark.parametrize("config", [replace(TINY, layers=3), TINY_201], ids=["darts", "nas_bench_201"])
+def test_arch_step_moves_the_alphas_alone(config, unrolled, monkeypatch):
+    step, method = built_method(monkeypatch, "arch-step", replace(config, unrolled=unrolled))
     before = {kind: a.numpy() for kind, a in method.alphas.items()}
     weights = [w.numpy() for w in method.weights.values()]
-    assert method.options.unrolled
+    assert method.options.unrolled is unrolled
     step.run()
     assert all(np.abs(before[kind] - a.numpy()).max() > 1e-5 for kind, a in method.alphas.items())
     assert all((w == now.numpy()).all() for w, now in zip(weights, method.weights.values(), strict=True))
@@ -90,6 +98,16 @@ def test_train_step(monkeypatch):
     assert trainer.network.auxiliary and trainer.network.drop_path_prob == 0.2
     assert np.abs(before - trainer.network.classifier.weight.numpy()).max() > 0
     assert not trainer.run_dir.path.exists()
+
+
+def test_train_step_of_a_network_without_auxiliary_head(monkeypatch):
+    trainers = []
+    real = our_cases.Trainer
+    monkeypatch.setattr(our_cases, "Trainer", lambda *a, **k: trainers.append(real(*a, **k)) or trainers[0])
+    step = our_cases.train_step(replace(TINY_201, arch=CELL))
+    before = trainers[0].network.classifier.weight.numpy()
+    assert np.isfinite(step.run().loss)
+    assert np.abs(before - trainers[0].network.classifier.weight.numpy()).max() > 0
 
 
 def test_data():

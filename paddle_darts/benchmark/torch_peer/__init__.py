@@ -1,7 +1,8 @@
 """The PyTorch program that ours is measured against, and whose numbers it must have.
 
-DARTS as its authors define it (arXiv 1806.09055; quark0/darts), written plainly: a module per operation and edge,
-gradients by autograd. Parameter names and their order are those of the authors' program. Needs the extra [torch].
+DARTS as its authors define it (arXiv 1806.09055; quark0/darts), in their space and in that of NAS-Bench-201, written
+plainly: a module per operation and edge, gradients by autograd. Parameter names and their order are those of the
+authors' programs. Needs the extra [torch].
 """
 
 from __future__ import annotations

@@ -12,12 +12,15 @@ from torch.profiler import ProfilerActivity, profile
 from paddle_darts.benchmark.config import BenchmarkConfig
 from paddle_darts.benchmark.side import Side, Step
 from paddle_darts.benchmark.torch_peer.evaluation import NetworkCIFAR
-from paddle_darts.benchmark.torch_peer.steps import Architect, search_step, train_step, weight_sgd
+from paddle_darts.benchmark.torch_peer.steps import Alphas, Architect, search_step, train_step, weight_sgd
 from paddle_darts.benchmark.torch_peer.supernet import Supernet, initial_alphas
+from paddle_darts.benchmark.torch_peer.supernet_201 import Supernet201, initial_alphas_201
 from paddle_darts.errors import ConfigError, unknown
 from paddle_darts.genotypes import genotype
 
 CLASSES, DROP_PATH = 10, 0.2
+#: Search network and alphas by search space.
+SUPERNETS = {"darts": (Supernet, initial_alphas), "nas_bench_201": (Supernet201, initial_alphas_201)}
 #: Nodes of the backward graph that only keep a gradient.
 _KEEPS = "evaluate_function: torch::autograd::AccumulateGrad"
 
@@ -62,7 +65,9 @@ class TorchSide(Side):
         model, alphas = self._supernet()
         architect = Architect(model, alphas, weight_sgd(model))
         train, valid = self._batch(0), self._batch(1)
-        return lambda: architect.step(train, valid)
+        if self.config.unrolled:
+            return lambda: architect.second_order(train, valid)
+        return lambda: architect.first_order(valid)
 
     def _train_step(self) -> Callable[[], Any]:
         c = self.config
@@ -71,9 +76,10 @@ class TorchSide(Side):
         batch = self._batch(0)
         return lambda: train_step(network, optimizer, *batch)
 
-    def _supernet(self) -> tuple[Supernet, tuple[torch.Tensor, torch.Tensor]]:
-        model = Supernet(self.config.channels or 0, self.config.layers or 0, CLASSES).to(self.device)
-        return model, initial_alphas(device=self.device)
+    def _supernet(self) -> tuple[torch.nn.Module, Alphas]:
+        network, alphas = SUPERNETS[self.config.space]
+        model = network(self.config.channels or 0, self.config.layers or 0, CLASSES).to(self.device)
+        return model, alphas(device=self.device)
 
     def _batch(self, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng(seed)

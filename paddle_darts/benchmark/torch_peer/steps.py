@@ -1,4 +1,4 @@
-"""The steps of the authors' program in PyTorch: search, architecture (second order) and training."""
+"""The steps of the authors' program in PyTorch: search, architecture (both orders) and training."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from paddle_darts.benchmark.torch_peer.evaluation import NetworkCIFAR
-from paddle_darts.benchmark.torch_peer.supernet import Supernet
 
-Alphas = tuple[torch.Tensor, torch.Tensor]
+#: The tensors that a supernet takes beside its images: one for each kind of cell.
+Alphas = tuple[torch.Tensor, ...]
 MOMENTUM, WEIGHT_DECAY, CLIP, AUXILIARY_WEIGHT = 0.9, 3e-4, 5.0, 0.4
 
 
@@ -30,7 +30,7 @@ def alpha_adam(alphas: Alphas) -> torch.optim.Optimizer:
     return torch.optim.Adam(alphas, lr=3e-4, betas=(0.5, 0.999), weight_decay=1e-3)
 
 
-def search_step(model: Supernet, alphas: Alphas, images: torch.Tensor, labels: torch.Tensor) -> float:
+def search_step(model: nn.Module, alphas: Alphas, images: torch.Tensor, labels: torch.Tensor) -> float:
     """Forward and backward; the gradients of weights and alphas are left in ``.grad``."""
     for p in (*model.parameters(), *alphas):
         p.grad = None
@@ -40,26 +40,38 @@ def search_step(model: Supernet, alphas: Alphas, images: torch.Tensor, labels: t
 
 
 class Architect:
-    """The second-order update of the alphas (equations 7 and 8; the authors' architect.py)."""
+    """The updates of the alphas (equations 7 and 8; the authors' architect.py).
 
-    def __init__(self, model: Supernet, alphas: Alphas, optimizer: torch.optim.Optimizer) -> None:
+    That of first order asks for the gradients of the alphas alone, where the authors' program also computes those of
+    the weights: an opponent that is the faster for it.
+    """
+
+    def __init__(self, model: nn.Module, alphas: Alphas, optimizer: torch.optim.Optimizer) -> None:
         self.model, self.alphas, self.optimizer = model, alphas, optimizer
         self.adam = alpha_adam(alphas)
 
-    def step(self, train: Sequence[torch.Tensor], valid: Sequence[torch.Tensor]) -> None:
+    def first_order(self, valid: Sequence[torch.Tensor]) -> None:
+        """One update at the present weights."""
+        self._update(torch.autograd.grad(self._loss(self.model, valid), self.alphas))
+
+    def second_order(self, train: Sequence[torch.Tensor], valid: Sequence[torch.Tensor]) -> None:
+        """One update through a step of the weights."""
         eta = self.optimizer.param_groups[0]["lr"]
         unrolled = self._unrolled(train, eta)
         loss = self._loss(unrolled, valid)
         both = torch.autograd.grad(loss, [*self.alphas, *unrolled.parameters()])
-        direct, vector = both[:2], both[2:]
-        for alpha, d, h in zip(self.alphas, direct, self._implicit(vector, train), strict=True):
-            alpha.grad = d - eta * h
+        direct, vector = both[: len(self.alphas)], both[len(self.alphas) :]
+        self._update([d - eta * h for d, h in zip(direct, self._implicit(vector, train), strict=True)])
+
+    def _update(self, gradients: Sequence[torch.Tensor]) -> None:
+        for alpha, gradient in zip(self.alphas, gradients, strict=True):
+            alpha.grad = gradient
         self.adam.step()
 
-    def _loss(self, model: Supernet, batch: Sequence[torch.Tensor]) -> torch.Tensor:
+    def _loss(self, model: nn.Module, batch: Sequence[torch.Tensor]) -> torch.Tensor:
         return F.cross_entropy(model(batch[0], self.alphas), batch[1])
 
-    def _unrolled(self, train: Sequence[torch.Tensor], eta: float) -> Supernet:
+    def _unrolled(self, train: Sequence[torch.Tensor], eta: float) -> nn.Module:
         """A copy of the network after one more step of SGD."""
         gradients = torch.autograd.grad(self._loss(self.model, train), list(self.model.parameters()))
         unrolled = copy.deepcopy(self.model)
