@@ -16,9 +16,16 @@ import pytest
 
 import paddle_darts
 from paddle_darts import cli
+from paddle_darts.analysis.nats import COLUMNS, NatsTable, costs, write_table
+from paddle_darts.controllers import ControllerServer, RandomController
 from paddle_darts.engine import EvaluateConfig, SearchConfig, TrainConfig, parsing, recipes
-from paddle_darts.genotypes import entry, genotype, list_genotypes
+from paddle_darts.errors import DataError
+from paddle_darts.flags import read_command_line
+from paddle_darts.genotypes import NasBench201Genotype, entry, genotype, list_genotypes
 from paddle_darts.genotypes.registry import Entry
+from paddle_darts.leaderboard import LeaderboardConfig
+from paddle_darts.leaderboard.entries import plan
+from paddle_darts.leaderboard.settings import leaderboard_settings
 from paddle_darts.methods import METHODS
 from paddle_darts.methods.base import Batch
 from paddle_darts.networks import SupernetSpec
@@ -34,11 +41,14 @@ TOOLS = {
     "evaluate.py": "evaluate",
     "visualize.py": "visualize",
     "benchmark.py": "benchmark",
+    "query.py": "query",
+    "leaderboard.py": "leaderboard",
 }
-TABLE = re.compile(r"(?<=<!-- genotypes:begin -->\n).*?(?=<!-- genotypes:end -->)", re.DOTALL)
 #: Stand for the reader's own files in commands.
 PLACEHOLDERS = ("runs/YOUR_", "path/to/")
-DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet"}
+#: The reader's table of true accuracies in commands, and the folder of the official benchmark.
+NATS_TABLE, OFFICIAL_FOLDER = "path/to/nats_table.csv", "path/to/NATS-tss-v1_0-3ffb9-simple"
+DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet": "ImageNet", "imagenet16-120": "ImageNet16-120"}
 
 
 def text(page: str) -> str:
@@ -75,8 +85,21 @@ def test_both_languages_show_the_same_commands() -> None:
     assert len(chinese) > 15
 
 
+@pytest.fixture(scope="session")
+def reader_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which NATS_TABLE exists, with made-up accuracies."""
+    folder = tmp_path_factory.mktemp("reader")
+    table = folder / NATS_TABLE
+    table.parent.mkdir(parents=True)
+    accuracies = np.random.default_rng(0).uniform(10, 94, size=(len(COLUMNS), 15625)).round(2)
+    write_table(NatsTable(dict(zip(COLUMNS, accuracies, strict=True))), table)
+    return folder
+
+
 @pytest.mark.parametrize("command", all_commands())
-def test_command_parses(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_parses(
+    command: str, tmp_path: Path, reader_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     call = tool_call(command)
     if call is None:
         words = shlex.split(command)
@@ -84,7 +107,8 @@ def test_command_parses(command: str, tmp_path: Path, monkeypatch: pytest.Monkey
         for extra in re.findall(r"\.\[([\w,]+)\]", command):
             known = re.search(r"optional-dependencies\](.*?)\n\[", text("pyproject.toml"), re.DOTALL)[1]
             assert all(re.search(rf"^{name} = ", known, re.MULTILINE) for name in extra.split(","))
-        assert "--goldens" not in words or "--goldens" in text("tests/conftest.py")
+        for option in ("--goldens", "--nats_table"):
+            assert option not in words or option in text("tests/conftest.py")
         return
     name, argv = call
     assert name in cli.COMMANDS
@@ -93,7 +117,17 @@ def test_command_parses(command: str, tmp_path: Path, monkeypatch: pytest.Monkey
             return
         monkeypatch.chdir(tmp_path)
         assert cli.visualize_command([*argv, "--backend", "networkx"]) == 0
-        assert len(list(tmp_path.rglob("*.svg"))) == 2
+        assert len(list(tmp_path.rglob("*.svg"))) == len(genotype(argv[0]).kinds)
+        return
+    if name == "query":
+        monkeypatch.chdir(reader_folder)
+        if OFFICIAL_FOLDER in argv:
+            with pytest.raises(DataError, match="no such table"):
+                cli.query_command(argv)
+        else:
+            assert cli.query_command(argv) == 0
+            shown = capsys.readouterr().out
+            assert ("cifar10_test" in shown) == ("--nats_table" in argv)
         return
     argv = [word for word in argv if word != "--dry_run"]
     if name == "benchmark":
@@ -104,8 +138,18 @@ def test_command_parses(command: str, tmp_path: Path, monkeypatch: pytest.Monkey
     check_settings(name, argv)
 
 
+def check_leaderboard(argv: list[str]) -> None:
+    """The entries can be planned."""
+    given, _ = read_command_line(argv, [LeaderboardConfig], "leaderboard.py", {})
+    entries = plan(leaderboard_settings(given))
+    assert entries and {entry.settings["space"] for entry in entries} == {"nas_bench_201"}
+
+
 def check_settings(name: str, argv: list[str]) -> None:
     """The flags exist, have the right types and name things that are there."""
+    if name == "leaderboard":
+        check_leaderboard(argv)
+        return
     if name == "evaluate":
         recipes.evaluate_settings(parsing.read_flags(argv, [EvaluateConfig], name))
         return
@@ -153,8 +197,18 @@ def test_every_method_stands_in_the_table(page: str) -> None:
 
 
 @pytest.mark.parametrize("page", READMES)
-def test_table_of_published_cells_is_that_of_the_registry(page: str) -> None:
-    assert TABLE.search(text(page))[0] == table(page), "run `python tests/test_readme.py`"
+@pytest.mark.parametrize("space", ["darts", "nas_bench_201"])
+def test_table_of_published_cells_is_that_of_the_registry(page: str, space: str) -> None:
+    assert region(space).search(text(page))[0] == table(page, space), "run `python tests/test_readme.py`"
+
+
+def test_the_table_of_benchmark_cells_reads_back() -> None:
+    """The text of a cell survives the table: in it every bar is escaped."""
+    lines = [line for line in table("README_en.md", "nas_bench_201").splitlines() if "`nas_bench_201/" in line]
+    assert len(lines) == sum(entry(name).genotype.space == "nas_bench_201" for name in list_genotypes()) > 0
+    for line in lines:
+        name, _, cell = re.split(r"(?<!\\) \| ", line.strip("| "))[:3]
+        assert genotype(cell.strip("`").replace("\\|", "|")) == entry(name.strip("`")).genotype
 
 
 def test_python_example_uses_what_exists() -> None:
@@ -184,16 +238,61 @@ def test_method_example_works() -> None:
     assert temperatures == pytest.approx([1.0, 0.6, 0.2])
 
 
-def table(page: str) -> str:
-    """The table of published cells; the rows are the same in both languages."""
+def test_guide_for_paddleslim_users_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The blocks in order, in one program; what is the reader's own is given: rewards, a model, data, a server."""
+    monkeypatch.chdir(tmp_path)
+    teaser = [block for block in blocks("README_en.md", "python") if "SANAS" in block]
+    found = teaser + blocks("docs/controllers.md", "python")
+    assert len(teaser) == 1 and len(found) >= 6
+    with ControllerServer(RandomController([5] * 6, seed=3), search_steps=4) as server:
+        namespace: dict = {
+            "accuracy_of": lambda network: sum(p.size for p in network.parameters()) % 97 / 97,
+            "allowed": lambda tokens: 3 in tokens,
+            "host": server.ip(),
+            "port": server.port(),
+            "key": server.key,
+            "supernet": SupernetSpec(in_channels=1, num_classes=3, init_channels=2, layers=3, steps=2, multiplier=2),
+            "train_images": Images(0),
+            "valid_images": Images(1),
+        }
+        for block in found:
+            exec(compile(block, "docs/controllers.md", "exec"), namespace)
+        assert server.done
+    assert namespace["best"](num_classes=10)(paddle.rand([1, 3, 8, 8]))[0].shape == [1, 10]
+    assert namespace["result"].genotype == genotype(str(tmp_path / "runs/found"))
+
+
+class Images(paddle.io.Dataset):
+    """Nine images of three classes."""
+
+    def __init__(self, seed: int) -> None:
+        self.images = np.random.default_rng(seed).normal(size=(9, 1, 8, 8)).astype("float32")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        return self.images[index], index % 3
+
+
+def region(space: str) -> re.Pattern[str]:
+    """The table of the cells of a space in a page."""
+    mark = "genotypes" if space == "darts" else f"genotypes {space}"
+    return re.compile(rf"(?<=<!-- {mark}:begin -->\n).*?(?=<!-- {mark}:end -->)", re.DOTALL)
+
+
+def table(page: str, space: str) -> str:
+    """The table of published cells of a space; the rows are the same in both languages."""
     english = page.endswith("_en.md")
-    head = (
-        "| cell | other names | source | reported top-1 (by) | parameters | multiply-adds |"
-        if english
-        else "| 单元 | 别名 | 来源 | 报告的 top-1（来源） | 参数量 | 乘加次数 |"
-    )
-    rows = [head, "|" + "---|" * 6, *(row(entry(name)) for name in list_genotypes())]
-    return "\n".join(rows) + "\n"
+    if space == "darts":
+        head = "cell | other names | source | reported top-1 (by) | parameters | multiply-adds"
+        head = head if english else "单元 | 别名 | 来源 | 报告的 top-1（来源） | 参数量 | 乘加次数"
+    else:
+        head = "cell | source | architecture | reported top-1 (by) | parameters | multiply-adds"
+        head = head if english else "单元 | 来源 | 结构 | 报告的 top-1（来源） | 参数量 | 乘加次数"
+    line = row if space == "darts" else benchmark_row
+    cells = [found for found in map(entry, list_genotypes()) if found.genotype.space == space]
+    return "\n".join([f"| {head} |", "|" + "---|" * 6, *map(line, cells)]) + "\n"
 
 
 def row(cell: Entry) -> str:
@@ -212,7 +311,25 @@ def row(cell: Entry) -> str:
     return "| " + " | ".join(columns) + " |"
 
 
-if __name__ == "__main__":
+def benchmark_row(cell: Entry) -> str:
+    """A line of the table of NAS-Bench-201; sizes are those of the benchmark's network for CIFAR-10."""
+    assert isinstance(cell.genotype, NasBench201Genotype) and not cell.aliases
+    (by,) = {report.by for report in cell.reported}
+    reported = ", ".join(f"{DATASETS[report.dataset]} {report.top1:.2f}" for report in cell.reported)
+    size = costs(cell.genotype, "cifar10")
+    architecture = str(cell.genotype).replace("|", "\\|")
+    sizes = (f"{size.params / 1e6:.2f} M", f"{size.macs / 1e6:.0f} M")
+    columns = (f"`{cell.full_name}`", cell.source, f"`{architecture}`", f"{reported} ({by})", *sizes)
+    return "| " + " | ".join(columns) + " |"
+
+
+def write_tables() -> None:
     for readme in READMES:
-        path = ROOT / readme
-        path.write_text(TABLE.sub(lambda _, page=readme: table(page), text(readme)), encoding="utf-8")
+        content = text(readme)
+        for space in ("darts", "nas_bench_201"):
+            content = region(space).sub(lambda _, page=readme, one=space: table(page, one), content)
+        (ROOT / readme).write_text(content, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_tables()
