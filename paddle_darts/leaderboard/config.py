@@ -22,7 +22,8 @@ class LeaderboardConfig(DataSettings):
         jobs: entries that run at the same time.
         threads: CPU threads of each entry (default: all cores shared among the jobs).
         device: cpu, gpu or gpu:N.
-        epochs: the budget of an entry: passes over the training half, stages included.
+        epochs: the budget of an entry: passes over both halves of the data. All stages of a method share it; methods
+            that learn from the training half alone have twice the epochs.
         init_channels: channels of the first cells of the supernet.
         layers: cells of the supernet (default: the space's).
         train_portion: share of the training images that trains the weights; the rest trains the architecture.

@@ -17,7 +17,7 @@ from paddle_darts.errors import ConfigError, RunError, unknown
 from paddle_darts.io.files import read_config, read_json, write_text
 from paddle_darts.leaderboard.config import SHARED, LeaderboardConfig
 from paddle_darts.leaderboard.settings import refuse_changes, seeds_of
-from paddle_darts.methods import get_method, list_methods
+from paddle_darts.methods import SearchMethod, get_method, list_methods
 
 ALL = "all"
 #: Files of an entry besides those of its run: its settings, what it printed, how it failed.
@@ -119,12 +119,16 @@ def entry_settings(name: str, config: LeaderboardConfig) -> dict[str, Any]:
 
 
 def _epochs(own: Mapping[str, Any], options: Any, budget: int) -> int:
-    """The setting ``epochs`` that takes the budget: staged methods count the epochs of one stage."""
+    """The setting ``epochs`` that takes the budget.
+
+    Staged methods count the epochs of one stage; methods that look at one half of the data only have more of them.
+    """
     scale = own.get("epochs_scale", 1)
     if isinstance(scale, bool) or not isinstance(scale, int | float) or scale <= 0:
         raise ConfigError(f"epochs_scale must be a number above 0, got {scale!r}")
-    per_epoch = get_method(own["method"]).total_epochs(options, 1)
-    return max(1, round(budget * scale / per_epoch))
+    method = get_method(own["method"])
+    passes = method.passes_per_epoch * method.total_epochs(options, 1)
+    return max(1, int(SearchMethod.passes_per_epoch * budget * scale / passes))
 
 
 def stored_entries(out: Path) -> list[Entry]:

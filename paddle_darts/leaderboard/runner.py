@@ -62,8 +62,7 @@ def run_entries(entries: list[Entry], jobs: int, threads: int, report: Callable[
                 bar.set_description(", ".join(process.entry.title for process in running) or "waiting", refresh=False)
                 for process in [process for process in running if process.ended()]:
                     running.remove(process)
-                    _finish(process, progress, report)
-                    bar.update()
+                    bar.update(_finish(process, progress, report))
                 time.sleep(PAUSE)
             progress.signum = signals.caught
         finally:
@@ -82,7 +81,8 @@ def _start(queue: list[Entry], running: list[EntryProcess], jobs: int, threads: 
             running.append(EntryProcess(entry, threads))
 
 
-def _finish(process: EntryProcess, progress: Progress, report: Callable[[Entry], str]) -> None:
+def _finish(process: EntryProcess, progress: Progress, report: Callable[[Entry], str]) -> bool:
+    """Notes how an entry ended; False for one that was only stopped."""
     entry = process.entry
     error = process.finish(stopped=progress.signum is not None)
     if error is None:
@@ -92,6 +92,7 @@ def _finish(process: EntryProcess, progress: Progress, report: Callable[[Entry],
         progress.failed[entry.title] = error
         log.error("%s failed: %s; see %s", entry.title, error, entry.path)
         report(entry)
+    return error != ""
 
 
 @contextlib.contextmanager

@@ -106,8 +106,9 @@ class Board:
                 gap = _TWO_SIDED * spread * (2 / count) ** 0.5
                 line += f"; two means over {count} seeds that differ by less than {gap:.2f} cannot be told apart"
             notes.append(f"{line}.")
-        for entry in self.missing:
-            notes.append(f"Missing: {entry.title} " + (f"failed: {entry.failure}" if entry.failure else "is not done"))
+        notes += [f"Failed: {entry.title}: {entry.failure}" for entry in self.missing if entry.failure]
+        left = [entry.title for entry in self.missing if not entry.failure]
+        notes += [f"Not done: {', '.join(left)}"] if left else []
         return [f"- {note}" for note in notes]
 
 
