@@ -17,7 +17,7 @@ from paddle_darts.leaderboard.entries import Entry, plan, stored_entries
 from paddle_darts.leaderboard.plots import draw_accuracy, draw_skips
 from paddle_darts.leaderboard.results import columns_of, outcome, references, rows_of
 from paddle_darts.leaderboard.runner import Progress, only_one, run_entries
-from paddle_darts.leaderboard.settings import keep_protocol, leaderboard_settings, threads_of
+from paddle_darts.leaderboard.settings import check_protocol, keep_protocol, leaderboard_settings, threads_of
 from paddle_darts.leaderboard.table import Board, column_title
 
 
@@ -68,6 +68,7 @@ def run_leaderboard(config: LeaderboardConfig) -> LeaderboardResult:
     if config.report_only:
         if not stored_entries(out):
             raise ConfigError(f"there is no leaderboard in {out}")
+        check_protocol(config)
         return LeaderboardResult(*write_report(config, table), None)
     entries = plan(config)
     load_dataset(config.dataset, config.data, image_size=config.image_size)  # an error now, not one for every entry

@@ -86,13 +86,18 @@ def threads_of(config: LeaderboardConfig) -> int:
     return config.threads or max(1, available_cores() // config.jobs)
 
 
+def check_protocol(config: LeaderboardConfig) -> None:
+    """RunError when the directory was begun under another protocol."""
+    stored = read_config(Path(config.out) / PROTOCOL)
+    if stored:
+        wanted = yaml.safe_load(yaml.safe_dump(asdict(config)))
+        refuse_changes(stored, wanted, FREE, f"the leaderboard {config.out}")
+
+
 def keep_protocol(config: LeaderboardConfig) -> None:
     """Stores the settings in the directory; RunError when it was begun under another protocol."""
-    path = Path(config.out) / PROTOCOL
-    wanted = yaml.safe_load(yaml.safe_dump(asdict(config)))
-    stored = read_config(path)
-    if stored:
-        refuse_changes(stored, wanted, FREE, f"the leaderboard {config.out}")
+    check_protocol(config)
+    path, wanted = Path(config.out) / PROTOCOL, yaml.safe_load(yaml.safe_dump(asdict(config)))
     try:
         write_text(path, yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True))
     except OSError as error:

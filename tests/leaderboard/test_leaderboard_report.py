@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from leaderboard_made import COLUMNS, TINY, made_table, write_entry, write_made_table
 
-from paddle_darts.errors import ConfigError
+from paddle_darts.errors import ConfigError, RunError
 from paddle_darts.genotypes import NasBench201Genotype
 from paddle_darts.leaderboard import LeaderboardResult, leaderboard
 from paddle_darts.leaderboard.entries import stored_entries
 from paddle_darts.leaderboard.results import Spread, noise, outcome, rows_of
+from paddle_darts.leaderboard.settings import keep_protocol, leaderboard_settings
 from paddle_darts.spaces.nas_bench_201 import architectures
 
 TABLE = made_table()
@@ -141,6 +142,15 @@ def test_no_cell_at_all(tmp_path: Path) -> None:
     assert [row.name for row in result.board.rows] == ["darts", "fair_darts"]
     assert result.board.rows[1].accuracy[COLUMNS[0]] == Spread(None, None, 0)
     assert "| – |" in result.board.markdown()
+
+
+def test_a_report_does_not_tell_of_another_protocol(out: Path, tmp_path: Path) -> None:
+    settings = {**TINY, "out": out, "nats_table": write_made_table(tmp_path)}
+    keep_protocol(leaderboard_settings(settings))
+    with pytest.raises(RunError, match=r"started with other settings \(epochs: 2 -> 99\)"):
+        leaderboard(out=out, report_only=True, epochs=99)
+    assert leaderboard(out=out, report_only=True).board.config.epochs == 2
+    assert not leaderboard_settings({"out": out}).report_only
 
 
 def test_nothing_to_report(tmp_path: Path) -> None:
