@@ -261,6 +261,18 @@ def test_published_searches_in_nas_bench_201(name):
         assert search_of(name, "cifar10", space="nas_bench_201") == found
 
 
+@pytest.mark.parametrize("method", [name for name in METHODS if name not in SUPERNET_METHODS])
+def test_candidates_are_trained_as_in_the_benchmark(method):
+    """Its short runs: 12 epochs, each rate from a cosine to 0; all else as for the tables."""
+    found, options = search_settings({"config": f"search/{method}_12_epochs_nas_bench_201_cifar10.yml"})
+    training = train_settings({"config": "train/nas_bench_201_cifar10.yml", "arch": "CDARTS_NATS_1"})
+    for name in ("batch_size", "init_channels", "layers", "mean", "std", "cutout"):
+        assert getattr(found, name) == getattr(training, name), name
+    for name in ("learning_rate", "learning_rate_min", "momentum", "nesterov", "weight_decay", "grad_clip"):
+        assert getattr(options, name) == getattr(training, name), name
+    assert (found.space, found.split, options.candidate_epochs, found.epochs) == ("nas_bench_201", "nats", 12, 1200)
+
+
 @pytest.mark.parametrize("method", OURS_201)
 def test_our_searches_in_nas_bench_201(method):
     """Not one setting was chosen by what it gives."""
