@@ -54,7 +54,9 @@ def run_entries(entries: list[Entry], jobs: int, threads: int, report: Callable[
         try:
             while running or (queue and signals.caught is None):
                 if signals.caught is None:
-                    _start(queue, running, jobs, threads)
+                    for entry in _start(queue, running, jobs, threads):
+                        progress.done.append(entry)
+                        bar.update()
                 elif progress.signum is None:
                     progress.signum = signals.caught
                     for process in running:
@@ -71,14 +73,23 @@ def run_entries(entries: list[Entry], jobs: int, threads: int, report: Callable[
     return progress
 
 
-def _start(queue: list[Entry], running: list[EntryProcess], jobs: int, threads: int) -> None:
-    """Starts entries as long as there is room; one that another process still runs waits."""
+def _start(queue: list[Entry], running: list[EntryProcess], jobs: int, threads: int) -> list[Entry]:
+    """Starts entries as long as there is room; one that another process still runs waits.
+
+    Returns those that such a process has meanwhile finished.
+    """
+    found = []
     for entry in list(queue):
         if len(running) >= jobs:
-            return
-        if not occupied(entry):
-            queue.remove(entry)
+            break
+        if occupied(entry):
+            continue
+        queue.remove(entry)
+        if entry.done:
+            found.append(entry)
+        else:
             running.append(EntryProcess(entry, threads))
+    return found
 
 
 def _finish(process: EntryProcess, progress: Progress, report: Callable[[Entry], str]) -> bool:
