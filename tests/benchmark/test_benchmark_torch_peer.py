@@ -199,6 +199,20 @@ def test_train_step_learns():
     assert losses[-1] < losses[0]
 
 
+@every_space
+def test_steps_of_the_contestant(space):
+    """It builds the network of the space, and a second-order step takes four passes instead of one."""
+    torch.set_default_dtype(torch.float32)
+    calls = {}
+    for case, unrolled in (("search-step", None), ("arch-step", False), ("arch-step", True)):
+        sizes = {"batch_size": 2, "channels": 2, "layers": PEERS[space][1], "image_size": 8, "threads": 1}
+        side = TorchSide(BenchmarkConfig(space=space, unrolled=unrolled, **sizes))
+        step = side.build(case)
+        assert step.images == 2
+        calls[unrolled] = side.count_op_calls(step.run)
+    assert calls[True] > 3 * calls[False] and calls[None] >= calls[False] > 200
+
+
 def test_operator_calls_of_a_known_program():
     side = TorchSide(BenchmarkConfig(threads=1))
     a = torch.ones(3, requires_grad=True)
