@@ -48,19 +48,26 @@ def search_settings(given: Settings) -> tuple[SearchConfig, MethodOptions]:
 def of_space(config: SearchConfig) -> SearchConfig:
     """What a config leaves open and its search space decides, filled in.
 
-    ConfigError for an unknown space, and for a table of NAS-Bench-201 where another space is searched.
+    ConfigError for an unknown space, for a table of NAS-Bench-201 where another space is searched, and for sizes that
+    cells of NAS-Bench-201, which are all of one form, do not have.
     """
     space = get_space(config.space)
     if config.nats_table and config.space != NasBench201Genotype.space:
         raise ConfigError(
             f"nats_table tells the accuracy of cells of the space {NasBench201Genotype.space}, got {config.space}"
         )
+    for name in _OF_THE_CELL if space.every_edge else ():
+        if getattr(config, name) not in (None, getattr(space, name)):
+            raise ConfigError(
+                f"{name} is {getattr(space, name)} in {space.name}, got {getattr(config, name)}; leave it out"
+            )
     open_ones = {name: getattr(space, name) for name in _BY_SPACE if getattr(config, name) is None}
     return replace(config, **open_ones)
 
 
-#: Sizes of a search whose default depends on the space.
-_BY_SPACE = ("layers", "steps", "multiplier", "stem_multiplier", "track_running_stats")
+_OF_THE_CELL = ("steps", "multiplier", "stem_multiplier")
+#: Settings of a search whose default depends on the space.
+_BY_SPACE = (*_OF_THE_CELL, "layers", "track_running_stats")
 
 
 def _search_family(values: Settings) -> str:

@@ -77,7 +77,8 @@ class SampledMethod(SearchMethod):
     """Proposes, trains and scores candidates; the best one so far is the architecture found.
 
     A candidate takes ``candidate_epochs`` epochs of the search. Its score is the top-1 accuracy on the validation half
-    after the last of them, as a share of 1. Cells through which nothing passes are not proposed.
+    after the last of them, as a share of 1. No cell through which nothing passes is proposed, and none twice (unless a
+    node has its inputs in another order).
 
     A candidate that diverges (its loss or its gradient is no finite number) is scored 0, and the search goes on with
     the next one. Until then it counts as a network that knows nothing: its weights are zeros, its loss log(classes).
@@ -96,7 +97,7 @@ class SampledMethod(SearchMethod):
         self.view = VIEWS[get_space(spec.space).skeleton]()
         self._check_spec()
         seed = int(source.integers(2**31, 1)[0])
-        self.controller = self.new_controller(self.view.range_table(), self._is_alive, seed)
+        self.controller = self.new_controller(self.view.range_table(), self._is_worth_it, seed)
         self.epoch, self.trial = 0, 0
         self._build(self.controller.next_tokens())
 
@@ -111,8 +112,10 @@ class SampledMethod(SearchMethod):
         if self.spec.steps != nodes:
             raise ConfigError(f"{self.name} searches cells of {nodes} nodes, got steps={self.spec.steps}")
 
-    def _is_alive(self, tokens: list[int]) -> bool:
-        return getattr(self.view.tokens2genotype(tokens), "valid", True)
+    def _is_worth_it(self, tokens: list[int]) -> bool:
+        # tokens that the view corrects stand for a cell that others stand for already
+        corrected = self.view.validate(tokens) != list(tokens)
+        return not corrected and getattr(self.view.tokens2genotype(tokens), "valid", True)
 
     def _build(self, tokens: list[int]) -> None:
         """A fresh network for the candidate, and its optimizer."""

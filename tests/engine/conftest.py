@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from engine_methods import Whole
 from engine_runs import TRAIN, searcher
 
 from paddle_darts.engine import Dashboard, Pictures, train
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """The short searches of all methods, to compare interrupted ones with."""
+    return Whole(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture(scope="session")

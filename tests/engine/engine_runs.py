@@ -18,6 +18,7 @@ from PIL import Image
 from paddle_darts.data import DataBundle, load_dataset
 from paddle_darts.engine import Callback, SearchController, Trainer
 from paddle_darts.engine.recipes import search_settings, train_settings
+from paddle_darts.methods import get_method
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,7 +89,10 @@ def write_digits(folder: Path) -> Path:
 
 def searcher(run_dir: Path, callbacks: Sequence[Callback] = (), **settings: Any) -> SearchController:
     """A search of SEARCH in this process, without pictures unless asked for."""
-    config, options = search_settings({**SEARCH, "run_dir": str(run_dir), **settings})
+    own = get_method(settings.get("method", "darts")).options_class
+    # without a supernet there is no rate of the architecture
+    base = {key: value for key, value in SEARCH.items() if key != "arch_learning_rate" or hasattr(own, key)}
+    config, options = search_settings({**base, "run_dir": str(run_dir), **settings})
     return SearchController(config, options, few_digits(), callbacks)
 
 

@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 import random
 import signal
-from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
+from engine_methods import BRIEF, RUNS, STORIES, PreferSkips, Whole, all_moments, settings_of, with_interruptions
 from engine_runs import (
     SEARCH,
-    Crash,
     assert_same_outcome,
     leftovers,
     position,
     posix,
-    resumed,
     rows,
     run_tool,
     searcher,
@@ -31,133 +27,13 @@ from engine_runs import (
     write_digits,
 )
 
-from paddle_darts.engine import Callback, Interrupted, SearchController
 from paddle_darts.engine.parsing import read_recipe
 from paddle_darts.engine.recipes import search_settings
 from paddle_darts.genotypes import Genotype, genotype
-from paddle_darts.methods import METHODS
-from paddle_darts.methods.ddsas import Ddsas
+from paddle_darts.methods import GRADIENT_BASED, METHODS
+from paddle_darts.resources import find_config
 
-SMALL: dict[str, Any] = {"init_channels": 4, "layers": 3, "batch_size": 24}
-#: Short searches with two steps per epoch and everything in them that a method does between epochs.
-RUNS: dict[str, dict[str, Any]] = {
-    "darts": {"epochs": 2, "unrolled": True},
-    "pc_darts": {"epochs": 2, "arch_start_epoch": 1, "partial_channels": 2, "channel_sampling": "random"},
-    "p_darts": {
-        "epochs": 1,
-        "arch_start_epoch": 0,
-        "add_layers": [0, 0, 1],
-        "add_width": [0, 2, 2],
-        "dropout_rate": [0.2, 0.4, 0.6],
-        "num_to_drop": [3, 2],
-    },
-    "fair_darts": {"epochs": 2, "op_threshold": 0.45, "single_level": True},
-    "sgas": {
-        "epochs": 4,
-        "batch_increase": 24,
-        "warmup_dec_epoch": 0,
-        "decision_freq": 1,
-        "use_history": True,
-        "fidelity": "official",
-    },
-    "dr_nas": {
-        "epochs": 3,
-        "arch_start_epoch": 0,
-        "ks": [2, 1],
-        "keeps": [7, 4],
-        "stage_epochs": [1, 2],
-        "fidelity": "official",
-    },
-    "ddsas": {
-        "epochs": 3,
-        "dss_max_ops": 7,
-        "dss_freq": 2,
-        "gumbel": True,
-        "rdss_prob": 0.3,
-        "space_config": "space_config_shrink",
-        "stage_epochs": [1, 2, 3, 4, 5],
-    },
-    "gdas": {"epochs": 2},
-}
-#: What the history says: the stage, the steps, and the facts of the method that follow from RUNS, epoch by epoch.
-STORIES: dict[str, dict[str, list[Any]]] = {
-    "darts": {"stage": [0, 0]},
-    "pc_darts": {"stage": [0, 0]},
-    "p_darts": {"stage": [0, 1, 2], "candidates_per_edge": [8, 5, 3], "skip_dropout": [0.2, 0.4, 0.6]},
-    "fair_darts": {"stage": [0, 0]},
-    "sgas": {"stage": [0, 0, 0, 0]},
-    "dr_nas": {"stage": [0, 1, 1], "candidates_per_edge": [7, 4, 4], "partial_channels": [2, 1, 1]},
-    "ddsas": {"stage": [0, 1, 2], "available_normal": [40, 26, 12], "available_reduce": [40, 26, 12]},
-    "gdas": {"stage": [0, 0], "temperature": [10.0, 0.1]},
-}
-
-
-class Steps(Callback):
-    """Counts the steps of every epoch."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[int] = Counter()
-
-    def on_step_end(self, search: SearchController, step: int, logs: dict[str, Any]) -> None:
-        self.counts[search.epoch] += 1
-
-
-class OneMove(Callback):
-    """Ends the run after each of its moves, once per moment, however often the run is resumed.
-
-    Moments: in even epochs every step but the last, and the evaluation (which is then reached with unsaved steps); in
-    odd epochs every step, and behind the evaluation without saving anything, as a kill does; between all epochs.
-    """
-
-    def __init__(self) -> None:
-        self.moments: list[tuple[str, int]] = []
-
-    def watch(self, search: SearchController) -> SearchController:
-        """``search``, with an evaluation that can be stopped too."""
-        batches = search.interruptible
-
-        def interruptible(given: Any) -> Iterator[Any]:
-            if search.epoch % 2 == 0:
-                self._stop("evaluation", search.epoch)
-            return batches(given)
-
-        search.interruptible = interruptible  # type: ignore[method-assign]
-        return search
-
-    def on_step_end(self, search: SearchController, step: int, logs: dict[str, Any]) -> None:
-        if search.epoch % 2 or search.step_in_epoch < search.steps_per_epoch:
-            self.moments.append(("step", search.epoch))
-            signal.raise_signal(signal.SIGTERM)
-
-    def on_epoch_end(self, search: SearchController, epoch: int, logs: dict[str, Any]) -> None:
-        if epoch % 2 and ("decided", epoch) not in self.moments:
-            self.moments.append(("decided", epoch))
-            raise Crash
-        self._stop("epoch", epoch)
-
-    def _stop(self, moment: str, epoch: int) -> None:
-        if (moment, epoch) not in self.moments:
-            self.moments.append((moment, epoch))
-            signal.raise_signal(signal.SIGTERM)
-
-
-def settings_of(name: str) -> dict[str, Any]:
-    return {**SMALL, "method": name, **RUNS[name]}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, dict[int, int]]]:
-    """The run of a method that nobody interrupts, and the steps of its epochs; made once."""
-    made: dict[str, tuple[Path, dict[int, int]]] = {}
-
-    def run(name: str) -> tuple[Path, dict[int, int]]:
-        if name not in made:
-            run_dir, steps = tmp_path_factory.mktemp(name) / "run", Steps()
-            searcher(run_dir, [steps], **settings_of(name)).run()
-            made[name] = run_dir, dict(steps.counts)
-        return made[name]
-
-    return run
+GRADIENT_NAMES = [method.name for method in GRADIENT_BASED]
 
 
 def test_every_method_has_a_run() -> None:
@@ -166,30 +42,16 @@ def test_every_method_has_a_run() -> None:
 
 @posix
 @pytest.mark.parametrize("name", METHODS)
-def test_interrupted_everywhere(name: str, whole: Callable, tmp_path: Path) -> None:
+def test_interrupted_everywhere(name: str, whole: Whole, tmp_path: Path) -> None:
     """A run that is stopped after every single move ends like the one that was left alone, bit by bit."""
     reference, steps = whole(name)
-    run_dir, move = tmp_path / "run", OneMove()
-    search = searcher(run_dir, [move], **settings_of(name))
-    while True:
-        try:
-            move.watch(search).run()
-            break
-        except (Interrupted, Crash):
-            search = resumed(run_dir, [move])
-    stops = [e for e, count in steps.items() for _ in range(count if e % 2 else count - 1)]
-    assert [e for moment, e in move.moments if moment == "step"] == stops
-    for moment, epochs in (
-        ("evaluation", sorted(steps)[::2]),
-        ("decided", sorted(steps)[1::2]),
-        ("epoch", sorted(steps)),
-    ):
-        assert [e for m, e in move.moments if m == moment] == epochs, moment
+    run_dir = tmp_path / "run"
+    assert sorted(with_interruptions(run_dir, settings_of(name))) == all_moments(steps)
     assert_same_outcome(reference, run_dir)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_history_tells_the_story(name: str, whole: Callable) -> None:
+def test_history_tells_the_story(name: str, whole: Whole) -> None:
     run_dir, steps = whole(name)
     history = rows(run_dir)
     assert [row["epoch"] for row in history] == sorted(steps)
@@ -203,7 +65,7 @@ def test_history_tells_the_story(name: str, whole: Callable) -> None:
         assert [row[key] for row in history] == pytest.approx(expected), key
 
 
-def test_the_batch_of_sgas_grows(whole: Callable) -> None:
+def test_the_batch_of_sgas_grows(whole: Whole) -> None:
     """48 images in batches of 24, 48, 72 and 96, as edges are settled one after the other."""
     run_dir, steps = whole("sgas")
     assert steps == {0: 2, 1: 1, 2: 1, 3: 1}
@@ -218,7 +80,7 @@ def read(path: Path) -> Genotype | None:
     return genotype(path) if json.loads(path.read_text())["genotype"] is not None else None
 
 
-def test_genotypes_by_limit(whole: Callable) -> None:
+def test_genotypes_by_limit(whole: Whole) -> None:
     """P-DARTS writes one file per limit of skip connections; the recipe's limit of 2 is the main one."""
     run_dir, _ = whole("p_darts")
     found = {path.name: read(path) for path in run_dir.glob("genotype_*.json")}
@@ -230,7 +92,7 @@ def test_genotypes_by_limit(whole: Callable) -> None:
 
 
 @pytest.mark.parametrize("reached", [True, False])
-def test_genotypes_by_rule(reached: bool, whole: Callable, tmp_path: Path) -> None:
+def test_genotypes_by_rule(reached: bool, whole: Whole, tmp_path: Path) -> None:
     """FairDARTS writes one file per rule, empty ones where no operation reaches the threshold."""
     run_dir = whole("fair_darts")[0] if reached else tmp_path / "run"
     if not reached:
@@ -244,33 +106,7 @@ def test_genotypes_by_rule(reached: bool, whole: Callable, tmp_path: Path) -> No
     assert [row["skip_share"] is None for row in rows(run_dir)] == [not reached] * 2
 
 
-class PreferSkips(Callback):
-    """After every step skip connections are the strongest on all edges, by far, and the other operations ranked."""
-
-    def on_step_end(self, search: SearchController, step: int, logs: dict[str, Any]) -> None:
-        method = search.method
-        ops = method.supernet.spec.primitives
-        wanted = np.linspace(2.0, 3.0, len(ops))
-        wanted[ops.index("skip_connect")] = 4.0
-        if isinstance(method, Ddsas):  # its genotype is read from saliencies
-            method.space.saliency = {kind: table * 0 + wanted for kind, table in method.space.saliency.items()}
-            return
-        for name, tensor in method.arch.items():
-            if name.startswith("alphas"):
-                tensor.set_value(np.broadcast_to(wanted, tensor.shape).astype("float32"))
-
-
-#: One stage, one step per epoch, and no more epochs than needed.
-BRIEF: dict[str, dict[str, Any]] = {
-    "p_darts": {"add_layers": [0], "add_width": [0], "dropout_rate": [0.2], "num_to_drop": []},
-    "dr_nas": {"ks": [2], "keeps": [7], "stage_epochs": []},
-    "ddsas": {"space_config": "space_config_static", "stage_epochs": []},
-    "fair_darts": {"op_threshold": 0.85},
-    "sgas": {"epochs": 4},
-}
-
-
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", GRADIENT_NAMES)
 def test_collapse_is_noticed_and_prevented(name: str, tmp_path: Path) -> None:
     settings = {**settings_of(name), "batch_size": 48, "epochs": 1, **BRIEF.get(name, {})}
     for limit in (None, 1):
@@ -289,7 +125,9 @@ def test_collapse_is_noticed_and_prevented(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_official_settings(name: str, tmp_path: Path) -> None:
     """They replace defaults, and neither what the recipe nor what the user gives."""
-    recipe = read_recipe(f"search/{name}_cifar10.yml")
+    path = f"search/{name}_cifar10.yml"
+    assert find_config(path) or name not in GRADIENT_NAMES
+    recipe = read_recipe(path) if find_config(path) else {}
     clean, official = ({"method": name, "fidelity": fidelity} for fidelity in ("clean", "official"))
     expected = METHODS[name].official
     before, after = flat(clean), flat(official)

@@ -5,7 +5,7 @@ import pytest
 from paddle_darts.engine.recipes import search_settings
 from paddle_darts.engine.rehearsal import main, rehearse
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods import METHODS
+from paddle_darts.methods import GRADIENT_BASED, METHODS, SAMPLE_BASED
 
 #: A small search with as many epochs as the published one.
 SMALL = {"init_channels": 8, "layers": 2}
@@ -95,6 +95,29 @@ def test_pictures_of_recipes(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_every_method_in_nas_bench_201(method):
+    """Cells count the residual blocks; what is decided is decided on six edges."""
+    settings = {"epochs": 50} if method in ("darts", "ddsas", "sgas") else {}
+    options = {"space": "nas_bench_201", "layers": 5, "init_channels": 8, **settings}
+    rows = rehearse(*search_settings({"method": method, **options}))
+    assert {row["cells"] for row in rows if row["stage"] == 0} == {5}
+    if method == "sgas":
+        assert [count for _, count in changes_of(rows, "undecided_cell")] == [6, 5, 4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("space", ["darts", "nas_bench_201"])
+@pytest.mark.parametrize("method", [method.name for method in SAMPLE_BASED])
+def test_candidates_of_methods_without_a_supernet(method, space):
+    given = {"method": method, "space": space, "layers": 5, "epochs": 6, "candidate_epochs": 2}
+    rows = rehearse(*search_settings(given))
+    assert changes_of(rows, "candidates") == [(0, 0), (2, 1), (4, 2)]
+    assert [e for e, _ in changes_of(rows, "candidate")] == [0, 2, 4]
+    rate = rows[0]["lr"]
+    assert [row["lr"] for row in rows] == pytest.approx([rate, rate / 2] * 3)
+    assert {(row["stage"], row["cells"]) for row in rows} == {(0, 5)}
+
+
+@pytest.mark.parametrize("method", [method.name for method in GRADIENT_BASED])
 def test_quick_starts_do_all_that_their_method_does(method):
     """Every stage, decision and change of the space comes before the end."""
     rows = rows_of("quickstart" if method == "darts" else f"quickstart_{method}", layers=3)
