@@ -22,7 +22,7 @@ from paddle_darts.engine.rundir import RunDirectory
 from paddle_darts.errors import ConfigError
 from paddle_darts.genotypes import AnyGenotype
 from paddle_darts.methods import MethodOptions, get_method
-from paddle_darts.methods.gradient import UnrolledOptions
+from paddle_darts.methods.gradient import GradientOptions, UnrolledOptions
 from paddle_darts.nas.protocol import protocol_spec
 from paddle_darts.nas.reader_search import ReaderSearch
 from paddle_darts.nas.readers import Reader, open_reader
@@ -184,6 +184,8 @@ def _options(method: str, model: nn.Layer | SupernetSpec, given: dict[str, Any])
     if not isinstance(model, (SearchNetwork, SupernetSpec)):
         return UnrolledOptions(**given)
     options_class = get_method(method).options_class
+    if not issubclass(options_class, GradientOptions):
+        raise ConfigError(f"DARTSearch learns the architecture by gradient; {method} trains samples, see SANAS")
     known = {field.name for field in fields(options_class)}
     if "unrolled" in given and "unrolled" not in known:
         raise ConfigError(f"{method} has no second-order step: unrolled must be False")

@@ -47,7 +47,8 @@ class SANAS:
         reduce_rate: by what the temperature is multiplied per step.
         search_steps: rewards after which the search is over.
         init_tokens: what the search starts from; None: the space's own.
-        save_checkpoint: folder in which every reward writes ``sanas.checkpoints``; None: nothing is written.
+        save_checkpoint: folder in which every reward writes ``sanas.checkpoints``; None: nothing is written. Workers
+            never write.
         load_checkpoint: folder of such a file (ours or PaddleSlim's), from which the search goes on: ours makes the
             same proposals as if it had never stopped.
         is_server: False for a worker, whose proposals come from the server of another process.
@@ -91,7 +92,8 @@ class SANAS:
     ) -> None:
         self._space = SearchSpaceFactory().get_search_space(configs)
         self._hash = configs_hash(self._space)
-        self._folder = None if save_checkpoint is None else Path(save_checkpoint)
+        # a worker has nothing to save: the server has the controller
+        self._folder = None if save_checkpoint is None or not is_server else Path(save_checkpoint)
         self._group = Group(distributed)
         self._server: ControllerServer | None = None
         self._client: Any = None

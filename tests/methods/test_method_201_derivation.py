@@ -189,7 +189,7 @@ def test_every_cell_by_threshold(seed, levels, threshold):
     for rule in ("threshold_sparse", "threshold_edge"):
         assert threshold_cell(strengths, REAL, rule, threshold, "darts") == (expected if expected.valid else strongest)
         if not expected.valid:
-            with pytest.raises(GenotypeError, match=f"reaches the threshold {threshold:g}"):
+            with pytest.raises(GenotypeError, match=f"reach the threshold {threshold:g} make no way"):
                 threshold_cell(strengths, REAL, rule, threshold)
 
 
@@ -218,10 +218,12 @@ def test_a_dead_cell_is_an_error_or_falls_back(rows, alive, caplog):
         assert not caplog.records
         assert threshold_cell(strengths, REAL, fallback="darts").ops == ("nor_conv_3x3",) * 6
     (record,) = caplog.records
-    assert "0.85" in record.getMessage() and ("0.9" if rows else "0.5") in record.getMessage()
+    assert "0.85 make no way through the cell" in record.getMessage()
 
 
 def test_rules_and_spaces_that_there_are_not():
     with pytest.raises(ConfigError, match=r"unknown parse method 'threshold'.*threshold_sparse"):
         threshold_cell(table(), OPS, "threshold")
+    with pytest.raises(ConfigError, match="unknown fallback 'dart'"):
+        threshold_cell(table(), OPS, fallback="dart")
     assert set(PARSE_METHODS) == {"darts", "threshold_sparse", "threshold_edge"}

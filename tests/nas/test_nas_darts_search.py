@@ -330,3 +330,9 @@ def test_impossible_numbers(tmp_path: Path, setting: dict[str, Any]) -> None:
 def test_a_loader_keeps_its_own_order(tmp_path: Path) -> None:
     stream = open_reader(loader(shuffle=False, drop_last=True), 99, 0, "train", shuffle=True, estimate=1)
     assert [list(batch.labels[:4]) for batch in stream.iterate(0)] == [[0, 1, 2, 3], [0, 1, 2, 3]]
+
+
+def test_methods_that_train_samples_are_refused() -> None:
+    spec = SupernetSpec(init_channels=2, layers=1, num_classes=3)
+    with pytest.raises(ConfigError, match="learns the architecture by gradient; random_search trains samples"):
+        DARTSearch(spec, Images(), Images(), method="random_search").train()

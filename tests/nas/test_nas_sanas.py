@@ -299,9 +299,11 @@ def test_the_server_is_on_this_machine_only_and_two_can_run() -> None:
         assert one.next_archs() and other.next_archs()
 
 
-def test_workers_share_a_search(tmp_path: Path) -> None:
+def test_workers_share_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     with search(server_addr=("", 0), search_steps=9, save_checkpoint=tmp_path) as nas:
-        workers = [search(server_addr=nas.server_addr, is_server=False, key=nas.key) for _ in range(2)]
+        # the defaults of a worker, too: what is saved is the server's business
+        workers = [SANAS(CONFIGS, server_addr=nas.server_addr, is_server=False, key=nas.key) for _ in range(2)]
         seen = []
         for _ in range(3):
             for each in (nas, *workers):
@@ -317,6 +319,7 @@ def test_workers_share_a_search(tmp_path: Path) -> None:
             each.close()
     document = json.loads((tmp_path / "sanas.checkpoints").read_text())
     assert document["search"]["steps"] == 9 and len(document["history"]) == 9
+    assert not (tmp_path / "nas_checkpoint").exists()
 
 
 def test_a_worker_needs_address_and_key() -> None:

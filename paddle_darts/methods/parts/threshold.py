@@ -142,21 +142,25 @@ def threshold_cell(
     none. A cell without a way from its input to its output raises GenotypeError, or with ``fallback="darts"`` takes the
     strongest operations, with a warning.
     """
+    if fallback not in (None, "darts"):
+        raise ConfigError(unknown("fallback", str(fallback), ("darts",)))
     strongest = best_on_every_edge(strengths, primitives)
     if parse_method == "darts":
         return strongest
     if parse_method not in THRESHOLD_METHODS:
         raise ConfigError(unknown("parse method", parse_method, PARSE_METHODS))
-    ((kind, table),) = strengths.items()
+    (table,) = strengths.values()
     reaches = table.max(axis=1) >= threshold
     ops = [op if on else "none" for op, on in zip(strongest.ops, reaches, strict=True)]
     found = NasBench201Genotype(tuple(ops))
     if found.valid:
         return found
-    message = dead_cell(kind, [], table.max(), threshold)
+    message = f"the operations that reach the threshold {threshold:g} make no way through the cell"
     if fallback is None:
-        raise GenotypeError(f"{message} on a way through it; lower it, or let it fall back to the rule 'darts'")
-    log.warning("%s on a way through it; its operations are the strongest", message)
+        raise GenotypeError(
+            f"{message} (highest: {table.max():.4g}); lower it, or let it fall back to the rule 'darts'"
+        )
+    log.warning("%s; it takes the strongest operation on every edge", message)
     return strongest
 
 
