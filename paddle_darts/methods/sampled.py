@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import zlib
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -96,7 +97,8 @@ class SampledMethod(SearchMethod):
         self.spec, self.options, self.epochs, self.source = spec, options, epochs, source
         self.view = VIEWS[get_space(spec.space).skeleton]()
         self._check_spec()
-        seed = int(source.integers(2**31, 1)[0])
+        # methods with one seed do not begin with the same candidates
+        seed = (int(source.integers(2**31, 1)[0]) + zlib.crc32(self.name.encode())) % 2**31
         self.controller = self.new_controller(self.view.range_table(), self._is_worth_it, seed)
         self.epoch, self.trial = 0, 0
         self._build(self.controller.next_tokens())

@@ -107,6 +107,10 @@ def test_a_resumed_search_proposes_the_same(name):
     assert cells[0] == cells[1] and original.derive() == other.derive()
 
 
+def test_methods_with_one_seed_begin_differently():
+    assert len({sampled(name).candidate for name in NAMES}) == len(NAMES)
+
+
 def test_the_validation_half_does_not_train():
     one, other = (sampled("random_search") for _ in range(2))
     one.step(batch(1), batch(2))
