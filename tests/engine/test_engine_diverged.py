@@ -11,7 +11,7 @@ import pytest
 from engine_methods import settings_of
 from engine_runs import Crash, CrashAfter, assert_same_outcome, resumed, rows, searcher
 
-from paddle_darts.engine import SearchController
+from paddle_darts.engine import Dashboard, Pictures, SearchController
 from paddle_darts.engine.batches import Evaluation
 from paddle_darts.methods import SAMPLE_BASED, sampled
 
@@ -41,7 +41,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, losses: set[int]) -> None:
 def test_the_search_goes_on_with_the_next_one(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poison(monkeypatch, {5})  # the second step of the second candidate
     run_dir = tmp_path / "run"
-    search = search_of(run_dir, name)
+    search = search_of(run_dir, name, [Dashboard(), Pictures()])
     search.run()
     history = rows(run_dir)
     assert [row.get("diverged", False) for row in history] == [False, False, True, True, False, False]
@@ -51,6 +51,7 @@ def test_the_search_goes_on_with_the_next_one(name: str, tmp_path: Path, monkeyp
     # from then on it is a network that knows nothing
     assert history[3]["train_loss"] == pytest.approx(math.log(10)) == history[3]["valid_loss"]
     assert history[-1]["genotype"] in {history[1]["candidate"], history[5]["candidate"]} - {history[3]["candidate"]}
+    assert " failed in on_" not in (run_dir / "log.txt").read_text() and (run_dir / "report.html").is_file()
     [warning] = [line for line in (run_dir / "log.txt").read_text().splitlines() if "it diverged" in line]
     assert f"candidate {history[2]['candidate']} has the training loss nan" in warning and "in epoch 2" in warning
 
