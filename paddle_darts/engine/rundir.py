@@ -7,7 +7,7 @@ import logging
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,6 +34,16 @@ def default_name(tool: str, what: str, dataset: str) -> Path:
     """runs/<tool>-<method or arch>-<data>-<time>."""
     safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in what)[:40]
     return Path("runs") / f"{tool}-{safe}-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+def changed_settings(stored: Mapping[str, Any], wanted: Mapping[str, Any], free: Sequence[str] = ()) -> list[str]:
+    """The settings, apart from ``free`` ones, in which a stored mapping differs from a wanted one, in words."""
+    wanted = yaml.safe_load(yaml.safe_dump(dict(wanted)))
+    return [
+        f"{key}: {stored.get(key)!r} -> {wanted.get(key)!r}"
+        for key in dict.fromkeys([*stored, *wanted])
+        if key not in free and stored.get(key) != wanted.get(key)
+    ]
 
 
 class RunDirectory:
@@ -66,13 +76,7 @@ class RunDirectory:
 
     def reopen(self, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
         """Continues the run here; RunError lists the settings that are not those it was started with."""
-        stored = self.config()
-        wanted = yaml.safe_load(yaml.safe_dump(dict(config)))
-        changed = [
-            f"{key}: {stored.get(key)!r} -> {wanted.get(key)!r}"
-            for key in dict.fromkeys([*stored, *wanted])
-            if key not in FREE_ON_RESUME and stored.get(key) != wanted.get(key)
-        ]
+        changed = changed_settings(self.config(), config, FREE_ON_RESUME)
         if changed:
             raise RunError(
                 f"{self.path} was started with other settings ({'; '.join(changed)}); resume it with its own, or "

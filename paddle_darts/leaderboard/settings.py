@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from paddle_darts.engine.parsing import check_names, read_recipe, typed
+from paddle_darts.engine.rundir import changed_settings
 from paddle_darts.errors import ConfigError, RunError
 from paddle_darts.genotypes import NasBench201Genotype
 from paddle_darts.io.files import read_config, write_text
@@ -90,8 +91,7 @@ def check_protocol(config: LeaderboardConfig) -> None:
     """RunError when the directory was begun under another protocol."""
     stored = read_config(Path(config.out) / PROTOCOL)
     if stored:
-        wanted = yaml.safe_load(yaml.safe_dump(asdict(config)))
-        refuse_changes(stored, wanted, FREE, f"the leaderboard {config.out}")
+        refuse_changes(stored, asdict(config), FREE, f"the leaderboard {config.out}")
 
 
 def keep_protocol(config: LeaderboardConfig) -> None:
@@ -106,11 +106,7 @@ def keep_protocol(config: LeaderboardConfig) -> None:
 
 def refuse_changes(stored: Mapping[str, Any], wanted: Mapping[str, Any], free: tuple[str, ...], what: str) -> None:
     """RunError that lists the settings, apart from ``free`` ones, in which two mappings differ."""
-    changed = [
-        f"{key}: {stored.get(key)!r} -> {wanted.get(key)!r}"
-        for key in dict.fromkeys([*stored, *wanted])
-        if key not in free and stored.get(key) != wanted.get(key)
-    ]
+    changed = changed_settings(stored, wanted, free)
     if changed:
         raise RunError(
             f"{what} was started with other settings ({'; '.join(changed)}); go on with those, or give another --out"
