@@ -67,6 +67,54 @@ inline void dense_transposed(const Transposed<T>& t, const Taps& taps, const T* 
   }
 }
 
+// The weights of its parts, side by side, for every phase.
+template <class T>
+inline void pack_transposed(Run<T>& run, const Stage& s, const std::vector<DenseWeights<T>>& parts, Transposed<T>& t) {
+  const int64_t factors = int64_t(s.channels) * s.mid.filled();
+  for (const Phase& p : t.phases) {
+    T* tiled = s.tiled ? run.arena.template take<T>(kTileValues * factors) : nullptr;
+    T* packed = run.arena.template take<T>(p.taps.count() * factors);
+    pack_dense_transposed(parts, p.index, s.mid, packed);
+    if constexpr (kTiles<T>)
+      if (tiled) tile_weights(packed, s.mid.lanes, s.mid.blocks(), s.channels, tiled);
+    t.weight.push_back(tiled ? tiled : packed);
+  }
+}
+
+// Adds to `sums` what `samples` neighbouring samples give to the gradients of the weights of a dense convolution.
+template <class T>
+inline void dense_stage_weight_sums(const Stage& s, const T* in, const Shape& from, const T* grad, const Shape& outer,
+                                    int samples, Arena& scratch, T* sums) {
+  if constexpr (kTiles<T>)
+    if (s.tiled) return tiled_weight_gradient(in, from, grad, outer, samples, scratch, sums);
+  with_lanes<T>(s.out.lanes, [&](auto lanes) {
+    for (int k = 0; k < samples; ++k)
+      dense_weight_gradient<T, lanes>(in + k * from.size(), walk(from, s.dense_taps.stride_y, s.dense_taps.stride_x),
+                                      from.lanes, from.channels, grad + k * outer.size(), walk(outer), s.out.blocks(),
+                                      s.out.height, s.out.width, offsets(s.dense_taps, from), sums);
+  });
+}
+
+// The gradient of a coefficient from the gradient_sums of the batch.
+template <class T>
+inline T coefficient_gradient(const T* sums, const Shape& s, const Norm<T>* norm) {
+  const T* products = sums + s.filled();
+  double total = 0;
+  for (int c = 0; c < s.channels; ++c)
+    total += norm ? norm->gamma[c] * products[c] + norm->beta[c] * sums[c] : products[c];
+  return T(total);
+}
+
+// The gradients of the affine parameters of a norm from the gradient_sums of the batch, which `weight` stands before.
+template <class T>
+inline void norm_parameter_gradients(const Run<T>& run, int norm, const Shape& s, const T* sums, T weight) {
+  T *beta = run.grad_param(run.plan.beta[norm]), *gamma = run.grad_param(run.plan.gamma[norm]);
+  for (int c = 0; c < s.channels; ++c) {
+    if (beta) beta[c] = weight * sums[c];
+    if (gamma) gamma[c] = weight * sums[s.filled() + c];
+  }
+}
+
 template <class T>
 class ConvGradient {
  public:
@@ -100,32 +148,29 @@ class ConvGradient {
     const Stage& last = step_.stages.back();
     const int n = last.out.filled();
     T* samples = run_.arena.template take<T>(run_.batch * 2 * n);
-    run_.each_sample([&](int64_t b, Arena&) {
+    run_.each_group(last.samples(), [&](int64_t first, int together, Arena& scratch) {
       for (int i = 0; i < count; ++i) {
         StageState<T>& at = state_[i];
-        if (i)
-          normalised_copy(state_[i - 1].out.at(b), step_.stages[i].in, norm(i - 1), step_.stages[i].relu, at.in.at(b),
-                          at.in.shape);
-        stage_forward(step_.stages[i], at.weights, at.in.at(b), at.in.shape, at.mid.data ? at.mid.at(b) : nullptr,
-                      at.out.at(b));
+        const int most = step_.stages[i].samples();
+        for (int64_t b = first; b < first + together; b += most) {
+          const int now = int(std::min<int64_t>(most, first + together - b));
+          if (i)
+            for (int k = 0; k < now; ++k)
+              normalised_copy(state_[i - 1].out.at(b + k), step_.stages[i].in, norm(i - 1), step_.stages[i].relu,
+                              at.in.at(b + k), at.in.shape);
+          stage_forward(step_.stages[i], at.weights, at.in.at(b), at.in.shape, now,
+                        at.mid.data ? at.mid.at(b) : nullptr, at.out.at(b), scratch);
+        }
       }
-      T* sums = samples + b * 2 * n;
-      gradient_sums(run_.grads[step_.target].at(b), state_.back().out.at(b), last.out, norm(count - 1), sums);
-      const T scale = run_.scale(step_, b);
-      for (int c = 0; c < 2 * n; ++c) sums[c] *= scale;
+      for (int64_t b = first; b < first + together; ++b) {
+        T* sums = samples + b * 2 * n;
+        gradient_sums(run_.grads[step_.target].at(b), state_.back().out.at(b), last.out, norm(count - 1), sums);
+        const T scale = run_.scale(step_, b);
+        for (int c = 0; c < 2 * n; ++c) sums[c] *= scale;
+      }
     });
     finish_sums(count - 1, samples);
-    if (grad_coefficient) *grad_coefficient += coefficient_gradient();
-  }
-
-  T coefficient_gradient() const {
-    const Stage& last = step_.stages.back();
-    const Norm<T>* norm = run_.norm(last.norm);
-    const T *sums = state_.back().sums, *products = sums + last.out.filled();
-    double total = 0;
-    for (int c = 0; c < last.out.channels; ++c)
-      total += norm ? norm->gamma[c] * products[c] + norm->beta[c] * sums[c] : products[c];
-    return T(total);
+    if (grad_coefficient) *grad_coefficient += coefficient_gradient(state_.back().sums, last.out, norm(count - 1));
   }
 
   // Joins the sums of the samples, and gives the affine parameters their gradients.
@@ -136,11 +181,7 @@ class ConvGradient {
     sum_samples(samples, run_.batch, 2 * n, state_[i].sums);
     if (s.norm < 0) return;
     const T weight = i + 1 < int(step_.stages.size()) ? T(1) : run_.coefficient(step_);
-    T *beta = run_.grad_param(run_.plan.beta[s.norm]), *gamma = run_.grad_param(run_.plan.gamma[s.norm]);
-    for (int c = 0; c < s.out.channels; ++c) {
-      if (beta) beta[c] = weight * state_[i].sums[c];
-      if (gamma) gamma[c] = weight * state_[i].sums[n + c];
-    }
+    norm_parameter_gradients(run_, s.norm, s.out, state_[i].sums, weight);
   }
 
   // Whether anything in front of stage i, or its own weights, wants a gradient.
@@ -157,11 +198,7 @@ class ConvGradient {
   }
 
   void pack_transposed(Transposed<T>& depthwise, Transposed<T>& dense, const Stage& s) {
-    for (const Phase& p : dense.phases) {
-      T* packed = run_.arena.template take<T>(int64_t(p.taps.count()) * s.channels * s.mid.filled());
-      pack_dense_transposed(dense_weights(run_, s), p.index, s.mid, packed);
-      dense.weight.push_back(packed);
-    }
+    pd::pack_transposed(run_, s, {dense_weights(run_, s)}, dense);
     if (s.depthwise < 0) return;
     for (const Phase& p : depthwise.phases) {
       T* packed = run_.arena.template take<T>(int64_t(p.taps.count()) * s.in.filled());
@@ -185,11 +222,22 @@ class ConvGradient {
 
     run_.each_chunk([&](int chunk, int64_t begin, int64_t end, Arena& scratch) {
       T *own_dense = dense_sums.start(chunk), *own_depthwise = depthwise_sums.start(chunk);
+      if constexpr (kTiles<T>)
+        if (s.tiled) {
+          tiled_backward(i, begin, end, onward, dense, own_dense, scratch);
+          if (i && onward)
+            for (int64_t b = begin; b < end; ++b)
+              gradient_sums(state_[i - 1].grad.at(b), state_[i - 1].out.at(b), s.in, norm(i - 1), samples + b * before);
+          return;
+        }
       for (int64_t b = begin; b < end; ++b) {
         Scope scope(scratch);
         const Shape outer = s.out.padded(dense.border);
         const T* out_grad = before_norm(i, b, scratch.take<T>(outer.size()), outer);
-        if (own_dense) dense_weight_sums(s, state_[i], b, out_grad, outer, own_dense);
+        if (own_dense) {
+          const Batch<T>& in = s.depthwise >= 0 ? state_[i].mid : state_[i].in;
+          dense_stage_weight_sums(s, in.at(b), in.shape, out_grad, outer, 1, scratch, own_dense);
+        }
         if (s.depthwise < 0) {
           if (onward) through_dense(i, dense, b, out_grad, outer);
         } else if (onward || own_depthwise) {
@@ -212,6 +260,26 @@ class ConvGradient {
     return onward;
   }
 
+  // The same for a chunk of samples, in tiles.
+  void tiled_backward(int i, int64_t begin, int64_t end, bool onward, const Transposed<T>& dense, T* sums,
+                      Arena& scratch) {
+    const Stage& s = step_.stages[i];
+    const Batch<T>& in = state_[i].in;
+    const Shape outer = s.out.padded(1);
+    for (int64_t b = begin; b < end; b += s.samples()) {
+      Scope scope(scratch);
+      const int now = int(std::min<int64_t>(s.samples(), end - b));
+      T* grad = scratch.take<T>(now * outer.size());
+      for (int k = 0; k < now; ++k) before_norm(i, b + k, grad + k * outer.size(), outer);
+      if (sums) dense_stage_weight_sums(s, in.at(b), in.shape, grad, outer, now, scratch, sums);
+      if (!onward) continue;
+      with_lanes<T>(s.in.lanes, [&](auto lanes) {
+        tiled_conv<T, lanes>(grad, outer, now, dense.weight[0], s.in.blocks(), scratch,
+                             [&](int sample, int block, int y) { return delivered<lanes>(i, b + sample, block, y); });
+      });
+    }
+  }
+
   // Of one sample, the gradient of what goes into the norm of stage i.
   const T* before_norm(int i, int64_t b, T* grad, const Shape& to) const {
     const StageState<T>& at = state_[i];
@@ -226,16 +294,6 @@ class ConvGradient {
   bool has_affine(int i) const {
     const int n = step_.stages[i].norm;
     return n >= 0 && (run_.grad_param(run_.plan.gamma[n]) || run_.grad_param(run_.plan.beta[n]));
-  }
-
-  void dense_weight_sums(const Stage& s, const StageState<T>& at, int64_t b, const T* grad, const Shape& outer,
-                         T* sums) {
-    const Batch<T>& in = s.depthwise >= 0 ? at.mid : at.in;
-    with_lanes<T>(s.out.lanes, [&](auto lanes) {
-      dense_weight_gradient<T, lanes>(in.at(b), walk(in.shape, s.dense_taps.stride_y, s.dense_taps.stride_x),
-                                      in.shape.lanes, in.shape.channels, grad, walk(outer), s.out.blocks(),
-                                      s.out.height, s.out.width, offsets(s.dense_taps, in.shape), sums);
-    });
   }
 
   void depthwise_weight_sums(const Stage& s, const StageState<T>& at, int64_t b, const T* grad, const Shape& middle,
@@ -276,20 +334,22 @@ class ConvGradient {
   // the stage in front.
   template <int L, class Each>
   void deliver(int i, int64_t b, Each each) {
+    each([=](int block, int y) { return delivered<L>(i, b, block, y); });
+  }
+
+  // What takes the values of one row.
+  template <int L>
+  auto delivered(int i, int64_t b, int block, int y) const {
     using V = Vec<T, L>;
     const Stage& s = step_.stages[i];
     const Batch<T>& in = state_[i].in;
-    const T* value = in.at(b);
     T* to = i ? state_[i - 1].grad.at(b) : run_.grads[step_.source].at(b);
-    const Walk from = walk(in.shape), into = walk(s.in);
     const bool relu = s.relu && !(i == 0 && run_.in_planes(step_.source)), add = !i;
-    each([=](int block, int y) {
-      return [=, read = value + from.at(block, y, 0), write = to + into.at(block, y, 0)](int x, V v) {
-        if (relu) v = where_positive(V::load(read + x * L), v);
-        T* p = write + x * L;
-        (add ? V::load(p) + v : v).store(p);
-      };
-    });
+    return [=, read = in.at(b) + walk(in.shape).at(block, y, 0), write = to + walk(s.in).at(block, y, 0)](int x, V v) {
+      if (relu) v = where_positive(V::load(read + x * L), v);
+      T* p = write + x * L;
+      (add ? V::load(p) + v : v).store(p);
+    };
   }
 };
 

@@ -30,7 +30,16 @@ struct Packed {
       depthwise = run.arena.template take<T>(int64_t(s.depthwise_taps.count()) * s.in.filled());
       pack_depthwise(run.param(s.depthwise), s.depthwise_taps.count(), all_of(s.depthwise_taps), s.in, depthwise);
     }
-    dense = run.arena.template take<T>(int64_t(s.dense_taps.count()) * s.mid.channels * s.out.filled());
+    const int64_t factors = int64_t(s.mid.channels) * s.out.filled();
+    if (s.tiled) {
+      dense = run.arena.template take<T>(kTileValues * factors);
+      Scope scope(run.arena);
+      T* plain = run.arena.template take<T>(9 * factors);
+      pack_dense(dense_weights(run, s), s.out, plain);
+      if constexpr (kTiles<T>) tile_weights(plain, s.out.lanes, s.out.blocks(), s.mid.channels, dense);
+      return;
+    }
+    dense = run.arena.template take<T>(s.dense_taps.count() * factors);
     pack_dense(dense_weights(run, s), s.out, dense);
   }
 };
@@ -64,10 +73,27 @@ inline void dense_forward(const Stage& s, const T* in, const Shape& from, const 
   });
 }
 
-// One stage of one sample; `mid` receives what the depthwise convolution gives.
+// A stage without depthwise convolution of one sample, or of several neighbouring ones if it is computed in tiles.
 template <class T>
-inline void stage_forward(const Stage& s, const Packed<T>& weights, const T* in, const Shape& from, T* mid, T* out) {
-  if (s.depthwise < 0) return dense_forward(s, in, from, weights.dense, out);
+inline void dense_stage_forward(const Stage& s, const T* in, const Shape& from, int samples, const T* weight, T* out,
+                                Arena& scratch) {
+  if (!s.tiled) return dense_forward(s, in, from, weight, out);
+  if constexpr (kTiles<T>)
+    with_lanes<T>(s.out.lanes, [&](auto lanes) {
+      const Walk to = walk(s.out);
+      tiled_conv<T, lanes>(in, from, samples, weight, s.out.blocks(), scratch, [&](int sample, int b, int y) {
+        T* row = out + sample * s.out.size() + to.at(b, y, 0);
+        return [=](int x, Vec<T, lanes> v) { v.store(row + x * lanes); };
+      });
+    });
+}
+
+// One stage of one sample, or of several neighbouring ones if it is computed in tiles; `mid` receives what the
+// depthwise convolution gives.
+template <class T>
+inline void stage_forward(const Stage& s, const Packed<T>& weights, const T* in, const Shape& from, int samples, T* mid,
+                          T* out, Arena& scratch) {
+  if (s.depthwise < 0) return dense_stage_forward(s, in, from, samples, weights.dense, out, scratch);
   depthwise_forward(s, in, from, weights.depthwise, mid);
   dense_forward(s, mid, s.mid, weights.dense, out);
 }
@@ -84,19 +110,22 @@ inline void conv_forward(Run<T>& run, const Step& step) {
     const int n = s.out.filled();
     T* samples = run.arena.template take<T>(statistics ? run.batch * 2 * n : 0);
     const Batch<T>* source = i ? nullptr : &run.copy(step.source, s.relu);
-    run.each_sample([&](int64_t b, Arena& scratch) {
+    run.each_group(s.samples(), [&](int64_t b, int count, Arena& scratch) {
       const T* in;
       Shape from;
       if (source) {
         in = source->at(b), from = source->shape;
       } else {
         from = s.in.padded(s.border());
-        T* copy = scratch.take<T>(from.size());
-        normalised_copy(before.at(b), s.in, run.norm(step.stages[i - 1].norm), s.relu, copy, from);
+        T* copy = scratch.take<T>(count * from.size());
+        for (int k = 0; k < count; ++k)
+          normalised_copy(before.at(b + k), s.in, run.norm(step.stages[i - 1].norm), s.relu, copy + k * from.size(),
+                          from);
         in = copy;
       }
-      stage_forward(s, weights, in, from, scratch.take<T>(s.mid.size()), out.at(b));
-      if (statistics) moments(out.at(b), s.out, samples + b * 2 * n);
+      stage_forward(s, weights, in, from, count, scratch.take<T>(s.mid.size()), out.at(b), scratch);
+      if (statistics)
+        for (int k = 0; k < count; ++k) moments(out.at(b + k), s.out, samples + (b + k) * 2 * n);
     });
     if (statistics) run.join(s.norm, samples);
     before = out;

@@ -1,7 +1,7 @@
 // The two passes over a plan.
 #pragma once
 
-#include "conv_gradient.h"
+#include "joint_conv.h"
 #include "sum_step.h"
 
 namespace pd {
@@ -51,8 +51,9 @@ inline void forward(const Call& call, Memory& memory) {
     if (!run.plan.hidden[m])
       run.each_sample(
           [&](int64_t b, Arena&) { std::memset(run.maps[m].at(b), 0, sizeof(T) * run.maps[m].shape.size()); });
-  for (const Step& s : run.plan.steps) {
-    if (s.kind == Kind::kConv) conv_forward(run, s);
+  for (const std::vector<int>& unit : run.plan.units) {
+    const Step& s = run.plan.steps[unit[0]];
+    if (s.kind == Kind::kConv) s.joins() ? JointConv<T>(run, unit).forward() : conv_forward(run, s);
     if (s.kind == Kind::kSum) sum_forward(run, s);
     if (s.kind == Kind::kMasked) masked_forward(run, s);
     if (s.kind == Kind::kConstant) constant_forward(run, s);
@@ -129,8 +130,12 @@ inline void backward(const Call& call, Memory& memory) {
     if (s.kind == Kind::kPool) pool_forward(run, s, true);
   place_gradients(run);
   T* coefficients = static_cast<T*>(call.grad_coefficients);
-  for (size_t i = run.plan.steps.size(); i-- > 0;) {
-    const Step& s = run.plan.steps[i];
+  for (size_t i = run.plan.units.size(); i-- > 0;) {
+    const Step& s = run.plan.steps[run.plan.units[i][0]];
+    if (s.kind == Kind::kConv && s.joins()) {
+      JointConv<T>(run, run.plan.units[i]).backward(coefficients);
+      continue;
+    }
     if (!run.grads[s.target].data) continue;
     T* own = coefficients && s.coefficient >= 0 ? coefficients + s.coefficient : nullptr;
     if (s.kind == Kind::kConv) ConvGradient<T>(run, s)(own);

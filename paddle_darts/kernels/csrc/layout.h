@@ -61,7 +61,11 @@ inline void block_from_planes(const T* planes, int64_t pixels, int count, T* map
   int64_t p = 0;
   for (; p + L <= pixels; p += L) {
     V rows[L];
-    for (int l = 0; l < L; ++l) rows[l] = l < count ? V::load(planes + l * pixels + p) : V::zero();
+    for (int l = 0; l < L; ++l) {
+      rows[l] = l < count ? V::load(planes + l * pixels + p) : V::zero();
+      // so many streams are more than the processor sees by itself
+      if (l < count) __builtin_prefetch(planes + l * pixels + p + 8 * L);
+    }
     transpose(rows);
     for (int i = 0; i < L; ++i) rows[i].store(map + (p + i) * L);
   }

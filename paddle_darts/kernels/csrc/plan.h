@@ -5,6 +5,7 @@
 
 #include "geometry.h"
 #include "pool.h"
+#include "tiled_conv.h"
 
 namespace pd {
 
@@ -18,8 +19,11 @@ struct Stage {
   int dense[2];  // parameters; the second is -1 unless the stage is a factorised reduction
   Taps dense_taps;
   Shape in, mid, out;  // mid: what the depthwise convolution gives
+  bool tiled;          // computed by tiled_conv.h
 
   bool halves() const { return dense[1] >= 0; }
+  // How many samples to take at once.
+  int samples() const { return tiled ? samples_at_once(out) : 1; }
   const Taps& first_taps() const { return depthwise >= 0 ? depthwise_taps : dense_taps; }
   const Shape& first_out() const { return depthwise >= 0 ? mid : out; }
   int border() const { return first_taps().border(in.height, in.width, first_out().height, first_out().width); }
@@ -37,6 +41,9 @@ struct Step {
   int norm;       // kPool
   int mask;       // kMasked: an input
   std::vector<Stage> stages;
+
+  // Whether it is a single dense convolution.
+  bool joins() const { return stages.size() == 1 && stages[0].depthwise < 0 && !stages[0].halves(); }
 };
 
 struct Plan {
@@ -45,10 +52,11 @@ struct Plan {
   std::vector<int> outputs, gamma, beta;
   std::vector<Shape> norm_shape;
   std::vector<Step> steps;
-  std::vector<bool> hidden;  // pooled maps: cheap to compute again, so not kept for the backward pass
+  std::vector<std::vector<int>> units;  // steps that are taken together, in the order of taking
+  std::vector<bool> hidden;             // pooled maps: cheap to compute again, so not kept for the backward pass
   // Of the inputs: whether the first convolution that reads it rectifies it, and whether it stays in Paddle's layout
-  // (if only dense convolutions read it, and all of them rectify it or none does: the gradient passes the ReLU once,
-  // at the end).
+  // (if only dense convolutions read it, none of them in tiles, and all of them rectify it or none does: the gradient
+  // passes the ReLU once, at the end).
   std::vector<bool> rectified, in_planes;
 };
 
@@ -60,10 +68,26 @@ inline void place_inputs(Plan& plan) {
   for (int m : plan.outputs) plan.in_planes[m] = false;
   for (const Step& s : plan.steps) {
     if (s.kind == Kind::kConv && !seen[s.source]) seen[s.source] = true, plan.rectified[s.source] = s.stages[0].relu;
-    const bool planes =
-        s.kind == Kind::kConv && s.stages[0].depthwise < 0 && s.stages[0].relu == plan.rectified[s.source];
+    const bool planes = s.kind == Kind::kConv && s.stages[0].depthwise < 0 && !s.stages[0].tiled &&
+                        s.stages[0].relu == plan.rectified[s.source];
     if (!planes) plan.in_planes[s.source] = false;
     if (s.kind == Kind::kMasked) plan.in_planes[s.mask] = false;
+  }
+}
+
+// Single dense convolutions of one map are taken together (see joint_conv.h), at the place of the first: what a step
+// reads is complete before any step reads it, so they may all come earlier. Other steps are taken one by one.
+inline void find_units(Plan& plan) {
+  std::vector<int> place(2 * plan.maps.size(), -1);  // of the unit of a source, rectified or not
+  for (int i = 0; i < int(plan.steps.size()); ++i) {
+    const Step& s = plan.steps[i];
+    if (s.kind != Kind::kConv || !s.joins()) {
+      plan.units.push_back({i});
+      continue;
+    }
+    int& unit = place[2 * s.source + s.stages[0].relu];
+    if (unit < 0) unit = int(plan.units.size()), plan.units.push_back({});
+    plan.units[unit].push_back(i);
   }
 }
 
@@ -123,6 +147,7 @@ inline Stage read_stage(Reader& r, const Shape& in) {
     s.dense_taps = second.taps();
     s.out = make_shape<T>(s.channels, second.out_height(s.mid.height), second.out_width(s.mid.width));
   }
+  s.tiled = s.depthwise < 0 && !s.halves() && fits_tiles<T>(s.dense_taps, s.in, s.out);
   return s;
 }
 
@@ -195,6 +220,7 @@ inline Plan read_plan(const int64_t* program, const int64_t* sizes) {
   for (const Shape& s : plan.maps)
     if (!s.channels) throw std::invalid_argument("there is a map that no step fills");
   place_inputs(plan);
+  find_units(plan);
   return plan;
 }
 

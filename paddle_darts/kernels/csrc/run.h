@@ -113,6 +113,17 @@ class Run {
     });
   }
 
+  // f(first sample, how many, scratch of the thread), in parallel, for up to `most` samples at once.
+  template <class F>
+  void each_group(int most, F f) {
+    each_chunk([&](int, int64_t begin, int64_t end, Arena& scratch) {
+      for (int64_t b = begin; b < end; b += most) {
+        Scope scope(scratch);
+        f(b, int(std::min<int64_t>(most, end - b)), scratch);
+      }
+    });
+  }
+
   bool in_planes(int map) const { return plan.in_planes[map]; }
   bool rectifies(int map) const { return plan.rectified[map]; }
 
@@ -144,7 +155,7 @@ class Run {
   void place_copies() {
     std::map<std::pair<int, bool>, int> border;
     for (const Step& s : plan.steps)
-      if (s.kind == Kind::kConv) {
+      if (s.kind == Kind::kConv && !s.joins()) {
         int& b = border[{s.source, s.stages[0].relu}];
         b = std::max(b, s.stages[0].border());
       }

@@ -36,17 +36,45 @@ inline void axpy(const T* map, int64_t count, T weight, T* total) {
   for (int64_t i = 0; i < count; ++i) total[i] += weight * map[i];
 }
 
-// The dot product in 16 chains of a fixed order.
+// The dot product in four chains of vectors, of a fixed order. While they are at hand, f(place, vector of b) is called
+// for all whole vectors, and then f(place, value of b) for the rest.
+template <class T, class F>
+inline T dot(const T* a, const T* b, int64_t count, F f) {
+  constexpr int lanes = kSimdBytes / sizeof(T);
+  using V = Vec<T, lanes>;
+  V sum[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
+  int64_t i = 0;
+  auto add = [&](V& sum, int64_t at) {
+    const V v = V::load(b + at);
+    sum += V::load(a + at) * v;
+    f(at, v);
+  };
+  for (; i + 4 * lanes <= count; i += 4 * lanes)
+    for (int k = 0; k < 4; ++k) add(sum[k], i + k * lanes);
+  for (; i + lanes <= count; i += lanes) add(sum[0], i);
+  T total = 0, all[lanes];
+  ((sum[0] + sum[1]) + (sum[2] + sum[3])).store(all);
+  for (int k = 0; k < lanes; ++k) total += all[k];
+  for (; i < count; ++i) total += a[i] * b[i], f(i, b[i]);
+  return total;
+}
+
 template <class T>
 inline T dot(const T* a, const T* b, int64_t count) {
-  T sum[16] = {};
-  int64_t i = 0;
-  for (; i + 16 <= count; i += 16)
-    for (int k = 0; k < 16; ++k) sum[k] += a[i + k] * b[i + k];
-  for (; i < count; ++i) sum[0] += a[i] * b[i];
-  for (int k = 8; k; k /= 2)
-    for (int i = 0; i < k; ++i) sum[i] += sum[i + k];
-  return sum[0];
+  return dot(a, b, count, [](int64_t, auto) {});
+}
+
+// The dot product of map and grad; total += weight * grad.
+template <class T>
+inline T dot_and_axpy(const T* map, const T* grad, int64_t count, T weight, T* total) {
+  constexpr int lanes = kSimdBytes / sizeof(T);
+  using V = Vec<T, lanes>;
+  return dot(map, grad, count, [=](int64_t at, auto g) {
+    if constexpr (std::is_same_v<decltype(g), V>)
+      (V::load(total + at) + V::all(weight) * g).store(total + at);
+    else
+      total[at] += weight * g;
+  });
 }
 
 template <class T>
@@ -82,8 +110,12 @@ inline void sum_backward(Run<T>& run, const Step& s, T* grad_coefficient) {
     T* total = run.grads[s.source].data ? run.grads[s.source].at(b) : nullptr;
     T product = 0;
     if (plain) {
-      if (grad_coefficient) product = dot(map, grad, from.size());
-      if (total) axpy(grad, from.size(), weight, total);
+      if (grad_coefficient && total)
+        product = dot_and_axpy(map, grad, from.size(), weight, total);
+      else if (grad_coefficient)
+        product = dot(map, grad, from.size());
+      else if (total)
+        axpy(grad, from.size(), weight, total);
     } else {
       if (grad_coefficient) joint.each(from, to, [&](int64_t i, int64_t o) { product += grad[o] * map[i]; });
       if (total) joint.each(from, to, [&](int64_t i, int64_t o) { total[i] += weight * grad[o]; });

@@ -44,16 +44,18 @@ inline void pack_dense(const DenseWeights<T>& w, const Shape& out, T* packed) {
         }
 }
 
-// For the gradient of the input: [blocks of in][taps in `index`][out][lanes of in].
+// For the gradient of the input: [blocks of in][taps in `index`][out of all parts][lanes of in].
 template <class T>
-inline void pack_dense_transposed(const DenseWeights<T>& w, const std::vector<int>& index, const Shape& in, T* packed) {
+inline void pack_dense_transposed(const std::vector<DenseWeights<T>>& parts, const std::vector<int>& index,
+                                  const Shape& in, T* packed) {
   for (int b = 0; b < in.blocks(); ++b)
     for (int t : index)
-      for (int co = 0; co < w.out; ++co)
-        for (int l = 0; l < in.lanes; ++l, ++packed) {
-          const int ci = b * in.lanes + l;
-          *packed = ci < w.in ? w.at(co, ci, t) : T(0);
-        }
+      for (const DenseWeights<T>& w : parts)
+        for (int co = 0; co < w.out; ++co)
+          for (int l = 0; l < in.lanes; ++l, ++packed) {
+            const int ci = b * in.lanes + l;
+            *packed = ci < w.in ? w.at(co, ci, t) : T(0);
+          }
 }
 
 template <class T>
