@@ -222,7 +222,7 @@ NATS = {
 AUTODL = {
     **SPACE_201, **NATS, "layers": 17, "batch_size": 64, "learning_rate": 0.025, "learning_rate_min": 0.001,
     "nesterov": True, "weight_decay": 5e-4, "arch_weight_decay": 1e-3, "arch_start_epoch": 0,
-    "track_running_stats": False, "max_skip_connect": None,
+    "track_running_stats": False, "max_skip_connect": None, "weights_first": True,
 }  # fmt: skip
 DR_NAS_201 = {
     **SPACE_201, "split": None, "train_portion": 0.5, "mean": None, "layers": 17, "epochs": 100, "batch_size": 64,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from paddle_darts.errors import ConfigError
-from paddle_darts.methods.base import Batch, StepResult
 from paddle_darts.methods.gradient import GradientMethod, GradientOptions
 from paddle_darts.methods.parts.gumbel import gdas_mix
 from paddle_darts.networks.supernet import CellMix, SupernetSpec
@@ -26,6 +25,7 @@ class GdasOptions(GradientOptions):
 
     weight_decay: float = 5e-4
     nesterov: bool = True
+    weights_first: bool = True
     tau_max: float = 10.0
     tau_min: float = 0.1
 
@@ -51,11 +51,6 @@ class Gdas(GradientMethod):
     def cell_mix(self, kind: str) -> CellMix:
         """A new draw; all cells of a kind share it."""
         return gdas_mix(self.alphas[kind], self.temperature, self.source)
-
-    def step(self, train: Batch, valid: Batch) -> StepResult:
-        """The weights first, then the architecture, as in the authors' program."""
-        result = self.weight_step(train)
-        return result._replace(arch_loss=self.arch_step(train, valid)) if self.learns_architecture else result
 
     def facts(self) -> dict[str, float]:
         return {"temperature": self.temperature}

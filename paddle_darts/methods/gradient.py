@@ -34,6 +34,7 @@ class GradientOptions(MethodOptions):
         arch_weight_decay: L2 of the architecture parameters.
         arch_grad_clip: limit of the global norm of the architecture's gradient (0: no clipping).
         arch_start_epoch: epochs at the beginning in which only the weights learn.
+        weights_first: in every step the weights move before the architecture (the programs of NAS-Bench-201 do).
         stale_gradients: keep decaying weights that were used before and are switched off (official programs do).
     """
 
@@ -41,6 +42,7 @@ class GradientOptions(MethodOptions):
     arch_weight_decay: float = 1e-3
     arch_grad_clip: float = 0.0
     arch_start_epoch: int = 0
+    weights_first: bool = False
     stale_gradients: bool = False
 
 
@@ -56,7 +58,8 @@ class UnrolledOptions(GradientOptions):
 
 
 class GradientMethod(SearchMethod):
-    """Weights learn from the training half, architecture parameters before them from the validation half.
+    """Weights learn from the training half, architecture parameters (before them, unless ``weights_first``) from the
+    validation half.
 
     A subclass says what the architecture parameters are (:meth:`initial_arch`) and how they become weights of the
     candidates (:meth:`mixture`, :meth:`probabilities`); it may change the losses, the schedule, or what happens between
@@ -151,8 +154,14 @@ class GradientMethod(SearchMethod):
         return None
 
     def step(self, train: Batch, valid: Batch) -> StepResult:
-        arch_loss = self.arch_step(train, valid) if self.learns_architecture else None
-        return self.weight_step(train)._replace(arch_loss=arch_loss)
+        def arch_loss() -> float | None:
+            return self.arch_step(train, valid) if self.learns_architecture else None
+
+        if self.options.weights_first:
+            result = self.weight_step(train)
+            return result._replace(arch_loss=arch_loss())
+        before = arch_loss()
+        return self.weight_step(train)._replace(arch_loss=before)
 
     def arch_step(self, train: Batch, valid: Batch) -> float:
         """Moves the architecture; returns its loss before that."""

@@ -329,3 +329,22 @@ def test_alphas_are_no_weights():
     arch = {id(a) for a in method.alphas.values()}
     assert not arch & {id(w) for w in method.supernet.parameters()}
     assert not any("alpha" in name for name in method.supernet.state_dict())
+
+
+@pytest.mark.parametrize("unrolled", [False, True])
+@pytest.mark.parametrize("weights_first", [False, True])
+def test_what_moves_first(weights_first, unrolled, float64):
+    """A step is two halves in either order: each sees what the one before it has changed."""
+    method, by_hand = (build(unrolled, weights_first=weights_first) for _ in range(2))
+    train, valid = batch(1), batch(2)
+    result = method.step(train, valid)
+    if weights_first:
+        loss, arch_loss = by_hand.weight_step(train).loss, by_hand.arch_step(train, valid)
+    else:
+        arch_loss, loss = by_hand.arch_step(train, valid), by_hand.weight_step(train).loss
+    assert (result.loss, result.arch_loss) == (loss, arch_loss)
+    for group, tensors in method.tensors().items():
+        assert not moved(arrays(by_hand.tensors()[group]), tensors), group
+    other = build(unrolled, weights_first=not weights_first)
+    other.step(train, valid)
+    assert moved(arrays(other.arch), method.arch) and moved(arrays(other.weights), method.weights)
