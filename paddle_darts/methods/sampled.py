@@ -90,10 +90,10 @@ class SampledMethod(SearchMethod):
     passes_per_epoch = 1
 
     def __init__(self, spec: SupernetSpec, options: Any, epochs: int, source: RandomSource) -> None:
-        if options.candidate_epochs < 1 or epochs % options.candidate_epochs:
-            raise ConfigError(
-                f"epochs must be a multiple of candidate_epochs, got {epochs} and {options.candidate_epochs}"
-            )
+        if not 1 <= options.candidate_epochs <= epochs:
+            raise ConfigError(f"candidate_epochs must be from 1 to epochs={epochs}, got {options.candidate_epochs}")
+        if rest := epochs % options.candidate_epochs:
+            log.warning("the last %d epochs are too few for a candidate, which will not be scored", rest)
         self.spec, self.options, self.epochs, self.source = spec, options, epochs, source
         self.view = VIEWS[get_space(spec.space).skeleton]()
         self._check_spec()

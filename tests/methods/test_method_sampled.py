@@ -137,6 +137,16 @@ def test_limits_of_skip_connections():
         method.derive(max_skips=-1)
 
 
+def test_a_candidate_without_enough_epochs_is_not_scored(caplog):
+    method = sampled("random_search", epochs=5, candidate_epochs=2)
+    assert "the last 1 epochs are too few" in caplog.text
+    seen = play(method, 5, convolutions)
+    assert [tuple(t.tokens) for t in method.controller.history] == [
+        tuple(method.view.genotype2tokens(cell)) for cell in (seen[1], seen[3])
+    ]
+    assert method.derive() in (seen[1], seen[3])
+
+
 def test_before_anything_is_scored():
     method = sampled("random_search")
     with pytest.raises(GenotypeError, match="no candidate has been scored yet"):
@@ -154,8 +164,8 @@ def test_frequencies_are_those_of_the_best_tenth():
 
 
 def test_impossible_settings():
-    with pytest.raises(ConfigError, match="multiple of candidate_epochs, got 4 and 3"):
-        sampled("random_search", candidate_epochs=3)
+    with pytest.raises(ConfigError, match="candidate_epochs must be from 1 to epochs=4, got 5"):
+        sampled("random_search", candidate_epochs=5)
     with pytest.raises(ConfigError, match="cells of 4 nodes, got steps=2"):
         build("random_search", spec=SPEC)
 
