@@ -12,7 +12,7 @@ import paddle
 from paddle import nn
 
 from paddle_darts.controllers.abstract import RLCONTROLLER, RLBaseController
-from paddle_darts.controllers.base import checked_count, checked_reward
+from paddle_darts.controllers.checks import checked_count, checked_reward
 from paddle_darts.controllers.lstm_policy import Policy, PolicySettings
 from paddle_darts.errors import ConfigError, RunError
 from paddle_darts.io.files import read_json, write_json

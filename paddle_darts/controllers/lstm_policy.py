@@ -11,7 +11,7 @@ import numpy as np
 import paddle
 from paddle import nn
 
-from paddle_darts.controllers.base import checked_count
+from paddle_darts.controllers.checks import checked_count
 from paddle_darts.errors import ConfigError, unknown
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import trainable

@@ -156,8 +156,7 @@ class SearchController(Loop):
         if table is None:
             return {}
         best = {f"true_{column}_best": table.best(column)[1] for column in table.columns}
-        known = true_accuracy(table, genotype if genotype is not None else table.best(table.columns[0])[0])
-        return {**(known if genotype is not None else dict.fromkeys(known)), **best}
+        return {**true_accuracy(table, genotype), **best}
 
     def _measure(self, epoch: int) -> Evaluation:
         supernet = self.method.supernet

@@ -28,7 +28,7 @@ from paddle_darts.networks import CellMix, SupernetSpec, build_network
 from paddle_darts.nn.drop import RandomSource
 from paddle_darts.nn.layers import copy_into, trainable
 from paddle_darts.nn.losses import cross_entropy
-from paddle_darts.nn.optimizers import global_norm, sgd
+from paddle_darts.nn.optimizers import clip_gradients, global_norm, sgd
 from paddle_darts.nn.schedules import cosine
 from paddle_darts.search_space import DartsCellSpace, NB201Space, SearchSpaceBase
 from paddle_darts.spaces import get_space
@@ -151,11 +151,12 @@ class SampledMethod(SearchMethod):
         logits, _ = self.supernet(train.images)
         loss = cross_entropy(logits, train.labels)
         gradients = gradients_or_none(loss, list(self.weights.values()))
-        norm = float(global_norm([g for g in gradients if g is not None]))
+        found, limit = [g for g in gradients if g is not None], self.options.grad_clip
+        norm = float(clip_gradients(found, limit) if limit else global_norm(found))
         if not math.isfinite(float(loss)) or not math.isfinite(norm):
             self._give_up(f"the training loss {float(loss)} and a gradient of norm {norm}")
             return None
-        self.weight_optimizer.step(gradients, self.options.grad_clip)
+        self.weight_optimizer.step(gradients)
         return StepResult(float(loss), logits.detach())
 
     def _ignorance(self, train: Batch) -> StepResult:

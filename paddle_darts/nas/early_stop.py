@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any
 
-from paddle_darts.controllers.base import checked_count
+from paddle_darts.controllers.checks import checked_count
 from paddle_darts.errors import ConfigError, unknown
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paddle_darts.controllers import SearchFinished
-from paddle_darts.controllers.base import checked_count
+from paddle_darts.controllers.checks import checked_count
 from paddle_darts.controllers.remote.service import SCHEMA
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from paddle_darts.controllers.base import checked_reward
+from paddle_darts.controllers.checks import checked_reward
 from paddle_darts.controllers.lstm import LSTM
 
 

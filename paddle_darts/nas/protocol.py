@@ -14,7 +14,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional as F
 
-from paddle_darts.controllers.base import checked_count
+from paddle_darts.controllers.checks import checked_count
 from paddle_darts.errors import ConfigError, unknown
 from paddle_darts.genotypes import EVAL_ONLY_OPS, KINDS, PRIMITIVES, Genotype
 from paddle_darts.methods.parts.derivation import genotype_of

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from paddle_darts.controllers import RLCONTROLLER
-from paddle_darts.controllers.base import checked_count, checked_reward
+from paddle_darts.controllers.checks import checked_count, checked_reward
 from paddle_darts.controllers.lstm import LSTM
 from paddle_darts.controllers.remote import ControllerClient, ControllerServer
 from paddle_darts.errors import ConfigError, unknown

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from paddle_darts.controllers import SAController, SearchFinished
-from paddle_darts.controllers.base import checked_count, checked_reward
+from paddle_darts.controllers.checks import checked_count, checked_reward
 from paddle_darts.controllers.remote import ControllerClient, ControllerServer
 from paddle_darts.errors import ConfigError
 from paddle_darts.nas.checkpoint import configs_hash, read_checkpoint, write_checkpoint

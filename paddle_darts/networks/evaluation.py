@@ -24,7 +24,7 @@ from paddle_darts.spaces.base import CellSpace
 from paddle_darts.spaces.darts import DARTS, cell_kinds
 
 
-class _EvaluationNetwork(nn.Layer, ABC):
+class EvaluationNetwork(nn.Layer, ABC):
     """What the CIFAR and the ImageNet network have in common: the cells, the heads and the forward pass.
 
     ``forward(x)`` maps images [B, in_channels, H, W] to ``(logits [B, classes], auxiliary logits or None)``; the
@@ -87,7 +87,7 @@ class _EvaluationNetwork(nn.Layer, ABC):
         return self.classifier(self.global_pooling(s1).flatten(1)), logits_aux
 
 
-class NetworkCIFAR(_EvaluationNetwork):
+class NetworkCIFAR(EvaluationNetwork):
     """Evaluation network for small images (32x32): full-resolution stem, two reductions."""
 
     AUX_POOL_STRIDE = 3
@@ -114,7 +114,7 @@ class NetworkCIFAR(_EvaluationNetwork):
         return s, s
 
 
-class NetworkImageNet(_EvaluationNetwork):
+class NetworkImageNet(EvaluationNetwork):
     """Evaluation network for large images (224x224): the stems reduce to an eighth, the cells by four more."""
 
     AUX_POOL_STRIDE = 2

@@ -76,15 +76,20 @@ def global_norm(tensors: Sequence[paddle.Tensor]) -> paddle.Tensor:
 
 
 @paddle.no_grad()
-def clip_gradients(gradients: Sequence[paddle.Tensor], max_norm: float) -> None:
+def clip_gradients(gradients: Sequence[paddle.Tensor], max_norm: float) -> paddle.Tensor | None:
     """Scales the gradients in place by min(1, max_norm/(norm + 1e-6)), as torch.nn.utils.clip_grad_norm_ does.
+
+    Returns the norm before that, 0-D; None without gradients.
 
     Paddle's function of that name takes ten times as long for the hundreds of small tensors of a network.
     """
-    if gradients:
-        factor = (max_norm / (global_norm(gradients) + 1e-6)).clip(max=1.0)
-        for gradient in gradients:
-            gradient.multiply_(factor)
+    if not gradients:
+        return None
+    norm = global_norm(gradients)
+    factor = (max_norm / (norm + 1e-6)).clip(max=1.0)
+    for gradient in gradients:
+        gradient.multiply_(factor)
+    return norm
 
 
 def sgd(

@@ -8,7 +8,7 @@ import paddle
 from paddle import nn
 
 from paddle_darts.genotypes import Genotype, genotype
-from paddle_darts.networks.evaluation import _EvaluationNetwork, build_cell
+from paddle_darts.networks.evaluation import EvaluationNetwork, build_cell
 from paddle_darts.networks.fused import stem
 from paddle_darts.networks.stems import AuxiliaryHead, cifar_stem, global_pool
 from paddle_darts.nn.layers import linear
@@ -53,7 +53,7 @@ class DartsSpace(SearchSpaceBase):
         return partial(WidthNetwork, self.widths(self.init_tokens(tokens)), **self.options)
 
 
-class WidthNetwork(_EvaluationNetwork):
+class WidthNetwork(EvaluationNetwork):
     """The evaluation network for small images of a cell, with one width per cell.
 
     ``forward`` maps [B, in_channels, H, W] to ``(logits [B, classes], auxiliary logits or None)``; with the widths of

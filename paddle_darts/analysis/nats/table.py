@@ -103,18 +103,18 @@ class NatsTable:
         return self._sorted[column]
 
 
-def true_accuracy(table: NatsTable, arch: Arch) -> dict[str, float | int]:
-    """What ``table`` knows of an architecture, as plain JSON values for logs and reports.
+def true_accuracy(table: NatsTable, arch: Arch | None) -> dict[str, float | int | None]:
+    """What ``table`` knows of an architecture, as plain JSON values for logs and reports; nulls for None.
 
     For each column: ``true_<column>`` (percent), ``true_<column>_rank`` (1 = best) and ``true_<column>_percentile``.
     It only looks things up; nothing of it may reach the search, which would then be graded on what it has seen.
     """
-    facts: dict[str, float | int] = {}
-    for column in table.columns:
-        facts[f"true_{column}"] = table.accuracy(arch, column)
-        facts[f"true_{column}_rank"] = table.rank(arch, column)
-        facts[f"true_{column}_percentile"] = table.percentile(arch, column)
-    return facts
+    looked_up = {"": table.accuracy, "_rank": table.rank, "_percentile": table.percentile}
+    return {
+        f"true_{column}{suffix}": None if arch is None else look_up(arch, column)
+        for column in table.columns
+        for suffix, look_up in looked_up.items()
+    }
 
 
 def check_columns(columns: list[str], where: str) -> None:

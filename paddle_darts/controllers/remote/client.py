@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from paddle_darts.controllers.base import checked_reward
+from paddle_darts.controllers.checks import checked_reward
 from paddle_darts.controllers.errors import ControllerConnectionError, SearchFinished, SearchSpaceExhausted
 from paddle_darts.controllers.remote import wire
 from paddle_darts.controllers.remote.channel import Channel, KeyRefusedError, client_name, introduce, key_bytes
